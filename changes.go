@@ -1,0 +1,189 @@
+package dynasession
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
+
+// An update is one call of Update: it makes the new encoding of a key of what it finds
+// there, nil for nothing. It runs again on every item that a merge finds.
+type update func(old []byte) ([]byte, error)
+
+type changeOp int
+
+const (
+	opKeep changeOp = iota // what is stored stays, as far as updates do not change it
+	opPut
+	opDrop
+)
+
+// change is what a request did to one key.
+type change struct {
+	key     string
+	op      changeOp
+	value   []byte   // of opPut
+	updates []update // of opKeep
+	loaded  []byte   // what was there before the first change; nil: nothing
+	popped  bool     // the save holds only while the table still has what was loaded
+	err     error    // of encoding; fails the save until the key is set or deleted again
+}
+
+// apply puts c onto v, which is the session as it is stored.
+func (c *change) apply(v *values) error {
+	if c.err != nil {
+		return c.err
+	}
+	old, found := v.get(c.key)
+	if c.popped && (found != (c.loaded != nil) || !bytes.Equal(old, c.loaded)) {
+		return fmt.Errorf("%w: key %q was taken or changed", ErrConflict, c.key)
+	}
+	switch c.op {
+	case opPut:
+		v.set(c.key, c.value)
+	case opDrop:
+		v.delete(c.key)
+	case opKeep:
+		if !found {
+			old = nil
+		}
+		value, err := runUpdates(c.updates, old)
+		if err != nil {
+			return fmt.Errorf("dynasession: updating key %q: %w", c.key, err)
+		}
+		if value != nil {
+			v.set(c.key, value)
+		}
+	}
+	return nil
+}
+
+func runUpdates(updates []update, value []byte) ([]byte, error) {
+	for _, f := range updates {
+		var err error
+		if value, err = f(value); err != nil {
+			return nil, err
+		}
+	}
+	return value, nil
+}
+
+// then makes the one change of c followed by next.
+func (c change) then(next change) change {
+	switch {
+	case next.op != opKeep || next.err != nil:
+		// A pop of what this request itself has put takes nothing out of the table.
+		next.popped = c.popped || next.popped && c.op == opKeep
+		next.loaded = c.loaded
+		return next
+	case c.err != nil:
+		return c
+	case c.op == opKeep:
+		c.updates = append(slices.Clip(c.updates), next.updates...)
+		return c
+	}
+	// Updates of a key whose stored value counts no more: they run once, here.
+	value, err := runUpdates(next.updates, c.value)
+	c.op, c.value, c.err = opPut, value, err
+	return c
+}
+
+// signIn is what SetUser leaves for the save.
+type signIn struct {
+	user string
+	at   int64
+}
+
+// remembering is what Remember leaves for the save: idle seconds from at, or 0 for
+// no longer.
+type remembering struct {
+	idle, at int64
+}
+
+// pending is everything that a request did to its session and that is not saved yet.
+type pending struct {
+	changes  []change
+	signIn   *signIn
+	remember *remembering
+	limit    int64 // LimitTo's end; 0: none
+	renew    bool
+	destroy  bool    // first of all, the session that was there ends
+	victim   *record // its item, if it had one
+}
+
+// writes tells whether there is anything that an item has to be written for.
+func (p *pending) writes() bool {
+	return len(p.changes) > 0 || p.signIn != nil || p.remember != nil || p.limit != 0
+}
+
+func (p *pending) find(key string) *change {
+	for i := range p.changes {
+		if p.changes[i].key == key {
+			return &p.changes[i]
+		}
+	}
+	return nil
+}
+
+func (p *pending) add(c change) {
+	if old := p.find(c.key); old != nil {
+		*old = old.then(c)
+		return
+	}
+	p.changes = append(p.changes, c)
+}
+
+// then makes the one pending of p followed by next.
+func (p *pending) then(next pending) pending {
+	if next.destroy {
+		if p.destroy {
+			next.victim = p.victim // what was between the two never was stored
+		}
+		return next
+	}
+	out := *p
+	for _, c := range next.changes {
+		out.add(c)
+	}
+	if next.signIn != nil {
+		out.signIn = next.signIn
+	}
+	if next.remember != nil {
+		out.remember = next.remember
+	}
+	out.limit = earlier(out.limit, next.limit)
+	out.renew = out.renew || next.renew
+	return out
+}
+
+// attrs puts p's changes of attributes onto a. until is only ever lowered, but for
+// Remember, which may raise it as far as the limit.
+func (p *pending) attrs(a attrs, lifetime int64) attrs {
+	if p.signIn != nil {
+		a.user, a.auth = p.signIn.user, p.signIn.at
+		if a.user == "" {
+			a.auth = 0
+		}
+	}
+	if p.limit != 0 {
+		a.limit = earlier(a.limit, p.limit)
+		a.until = earlier(a.until, p.limit)
+	}
+	if p.remember != nil {
+		a.idle = p.remember.idle
+		a.until = a.born + lifetime
+		if a.idle != 0 {
+			a.until = p.remember.at + a.idle
+		}
+		a.until = earlier(a.until, a.limit)
+	}
+	return a
+}
+
+// earlier gives the smaller of two times of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,239 @@
+package dynasession
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"unicode/utf8"
+)
+
+// A KeyValue is one key of a session and its encoded value.
+type KeyValue struct {
+	Key   string
+	Value []byte
+}
+
+// A Codec encodes the values of a session, one by one, and joins and splits the
+// set of them. A key that a request never touches so keeps its bytes, whoever
+// wrote them, and merging two requests' changes needs no knowledge of types.
+//
+// Split(Join(v)) gives v again, in order. Malformed input is an error. What Split
+// gives may alias its input. Errors must not hold values. A Codec must be safe for
+// concurrent use.
+type Codec interface {
+	// Marshal encodes one value.
+	Marshal(v any) ([]byte, error)
+	// Unmarshal decodes one value into what v points to.
+	Unmarshal(data []byte, v any) error
+	// Join makes the session's data of its values. It is never called for none.
+	Join(values []KeyValue) ([]byte, error)
+	// Split takes the session's data apart. It is never called for no data.
+	Split(data []byte) ([]KeyValue, error)
+}
+
+// JSON is the default [Codec]. A session is one JSON object, which the DynamoDB
+// console shows as text and every language reads. Values follow the rules of
+// encoding/json; its HTML escapes are left out, since they cost bytes and nothing
+// here is a web page. The zero value is ready.
+type JSON struct{}
+
+var _ Codec = JSON{}
+
+var jsonBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// Marshal encodes v as encoding/json does.
+func (JSON) Marshal(v any) ([]byte, error) {
+	buf := jsonBuffers.Get().(*bytes.Buffer)
+	defer jsonBuffers.Put(buf)
+	buf.Reset()
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, &codecError{fmt.Sprintf("a %T does not encode as JSON", v), err}
+	}
+	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+}
+
+// Unmarshal decodes data as encoding/json does.
+func (JSON) Unmarshal(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if err == nil {
+		return nil
+	}
+	text := fmt.Sprintf("does not decode as %T", v)
+	if t := (*json.UnmarshalTypeError)(nil); errors.As(err, &t) {
+		text += fmt.Sprintf(": at offset %d, no value for a Go %s", t.Offset, t.Type)
+	}
+	return &codecError{text, err}
+}
+
+// codecError keeps its cause for errors.As and out of its text: the texts of
+// encoding/json, and of the UnmarshalJSON methods that it calls, quote values.
+type codecError struct {
+	text  string
+	cause error
+}
+
+func (e *codecError) Error() string { return e.text }
+func (e *codecError) Unwrap() error { return e.cause }
+
+// Join makes one JSON object of values. Each Value must be valid JSON, each Key
+// valid UTF-8 and given once.
+func (JSON) Join(values []KeyValue) ([]byte, error) {
+	size := 2
+	for _, kv := range values {
+		size += len(kv.Key) + len(kv.Value) + 4
+	}
+	buf := append(make([]byte, 0, size), '{')
+	for i, kv := range values {
+		if !utf8.ValidString(kv.Key) {
+			return nil, fmt.Errorf("key %q is not UTF-8", kv.Key)
+		}
+		if len(kv.Value) == 0 {
+			return nil, fmt.Errorf("key %q has no value", kv.Key)
+		}
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		buf = appendJSONString(buf, kv.Key)
+		buf = append(buf, ':')
+		buf = append(buf, kv.Value...)
+	}
+	return append(buf, '}'), nil
+}
+
+// appendJSONString quotes s, which is valid UTF-8.
+func appendJSONString(buf []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string always encodes
+			return append(buf, quoted...)
+		}
+	}
+	buf = append(buf, '"')
+	buf = append(buf, s...)
+	return append(buf, '"')
+}
+
+var errNotObject = errors.New("not a JSON object")
+
+// Split takes a JSON object apart. Its values alias data. A key that is there
+// twice is an error: readers would disagree about which one counts.
+func (JSON) Split(data []byte) ([]KeyValue, error) {
+	if !json.Valid(data) {
+		return nil, errors.New("not valid JSON")
+	}
+	// From here on the input is known to be well-formed, so that scanning needs
+	// to look for structure only.
+	i := skipSpace(data, 0)
+	if data[i] != '{' {
+		return nil, errNotObject
+	}
+	var values []KeyValue
+	for i = skipSpace(data, i+1); data[i] != '}'; i = skipSpace(data, i) {
+		if data[i] == ',' {
+			i = skipSpace(data, i+1)
+		}
+		end := skipValue(data, i)
+		key, err := unquote(data[i:end])
+		if err != nil {
+			return nil, err
+		}
+		i = skipSpace(data, end)
+		i = skipSpace(data, i+1) // the colon
+		end = skipValue(data, i)
+		values = append(values, KeyValue{key, data[i:end:end]})
+		i = end
+	}
+	return values, uniqueKeys(values)
+}
+
+func uniqueKeys(values []KeyValue) error {
+	if len(values) < 2 {
+		return nil
+	}
+	if len(values) <= linearKeys {
+		for i := range values {
+			for j := range i {
+				if values[i].Key == values[j].Key {
+					return errors.New("a key is there twice")
+				}
+			}
+		}
+		return nil
+	}
+	seen := make(map[string]struct{}, len(values))
+	for _, kv := range values {
+		seen[kv.Key] = struct{}{}
+	}
+	if len(seen) != len(values) {
+		return errors.New("a key is there twice")
+	}
+	return nil
+}
+
+// unquote decodes a JSON string that is known to be valid.
+func unquote(quoted []byte) (string, error) {
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		if !utf8.Valid(inner) {
+			return "", errors.New("a key is not UTF-8")
+		}
+		return string(inner), nil
+	}
+	var s string
+	if err := json.Unmarshal(quoted, &s); err != nil {
+		return "", errors.New("a key does not decode")
+	}
+	return s, nil
+}
+
+func skipSpace(data []byte, i int) int {
+	for i < len(data) && (data[i] == ' ' || data[i] == '\t' || data[i] == '\n' || data[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipValue gives the end of the value that begins at i, in valid JSON.
+func skipValue(data []byte, i int) int {
+	switch data[i] {
+	case '"':
+		return skipString(data, i)
+	case '{', '[':
+		for depth := 0; ; {
+			switch data[i] {
+			case '"':
+				i = skipString(data, i)
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+				if depth == 0 {
+					return i + 1
+				}
+			}
+			i++
+		}
+	}
+	for i < len(data) {
+		switch data[i] {
+		case ',', '}', ']', ' ', '\t', '\n', '\r':
+			return i
+		}
+		i++
+	}
+	return i
+}
+
+func skipString(data []byte, i int) int {
+	for i++; data[i] != '"'; i++ {
+		if data[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}

@@ -1,0 +1,140 @@
+package dynasession
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cookieMaker writes and reads the session's cookie.
+type cookieMaker struct {
+	CookieConfig
+	keys keyspace
+	revs bool // the cookie carries the revision that its response wrote
+}
+
+func newCookieMaker(cfg *Config) cookieMaker {
+	return cookieMaker{cfg.Cookie, newKeyspace(cfg.Name, cfg.InsecurePlainIDs), cfg.EventualReads}
+}
+
+// maxTickets is how many cookies of the name are looked at: a browser sends two when one
+// was set for the host and one for its domain, which a change of settings leaves behind.
+const maxTickets = 3
+
+// read gives what the request's cookies ask for, in the browser's order, without those
+// that have not the form of an id. It reads the header by itself: net/http's parser makes
+// every cookie of the request.
+func (c *cookieMaker) read(h http.Header) []ticket {
+	var tickets []ticket
+	for _, line := range h["Cookie"] {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+			if !ok || name != c.Name {
+				continue
+			}
+			t, ok := c.parse(value)
+			for _, other := range tickets {
+				ok = ok && other.id != t.id
+			}
+			if ok && len(tickets) < maxTickets {
+				tickets = append(tickets, t)
+			}
+		}
+	}
+	return tickets
+}
+
+// parse takes a cookie's value apart: an id, and after a point the revision.
+func (c *cookieMaker) parse(value string) (ticket, bool) {
+	id, text, hasRev := strings.Cut(value, ".")
+	if !c.keys.valid(id) {
+		return ticket{}, false
+	}
+	t := ticket{id: id}
+	if hasRev {
+		rev, err := strconv.ParseUint(text, 10, 62)
+		if err != nil {
+			return ticket{}, false
+		}
+		t.rev = int64(rev)
+	}
+	return t, true
+}
+
+// write puts the cookie of d into the response's header, in the place of an earlier one of
+// the same response.
+func (c *cookieMaker) write(h http.Header, d delivery) {
+	if d.cookie == cookieKeep {
+		return
+	}
+	cookie := http.Cookie{
+		Name: c.Name, Domain: c.Domain, Path: c.Path, SameSite: c.SameSite,
+		Secure: !c.Insecure, HttpOnly: true, Partitioned: c.Partitioned,
+	}
+	if d.cookie == cookieClear {
+		cookie.MaxAge, cookie.Expires = -1, time.Unix(1, 0)
+	} else {
+		cookie.Value, cookie.MaxAge = d.id, int(d.maxAge)
+		if c.revs {
+			cookie.Value += "." + strconv.FormatInt(d.rev, 10)
+		}
+	}
+	c.drop(h)
+	h.Add("Set-Cookie", cookie.String())
+	keepPrivate(h)
+}
+
+func (c *cookieMaker) drop(h http.Header) {
+	lines := h["Set-Cookie"]
+	var kept []string
+	for _, line := range lines {
+		if !strings.HasPrefix(line, c.Name+"=") {
+			kept = append(kept, line)
+		}
+	}
+	if len(lines) > 0 {
+		h["Set-Cookie"] = kept
+	}
+}
+
+// varyByCookie tells caches that the response depends on the cookie.
+func varyByCookie(h http.Header) {
+	for _, line := range h["Vary"] {
+		for field := range strings.SplitSeq(line, ",") {
+			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, "Cookie") {
+				return
+			}
+		}
+	}
+	h["Vary"] = append(h["Vary"], "Cookie")
+}
+
+// keepPrivate keeps shared caches from storing a response that sets the cookie (RFC 9111,
+// section 7.3). What the handler says of private caches stands.
+func keepPrivate(h http.Header) {
+	var kept []string
+	for _, line := range h["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			directive = strings.TrimSpace(directive)
+			name, value, _ := strings.Cut(directive, "=")
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "no-store":
+				return
+			case "private":
+				if value == "" {
+					return
+				}
+			case "public", "s-maxage", "":
+			default:
+				kept = append(kept, directive)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		kept = []string{"no-store"}
+	}
+	h.Set("Cache-Control", strings.Join(append([]string{"private"}, kept...), ", "))
+}

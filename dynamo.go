@@ -1,0 +1,825 @@
+package dynasession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// table speaks DynamoDB's data operations, and nothing but them. Its conditions are the
+// storage protocol: a model checker found a lost or revived session for each clause that
+// is left out.
+type table struct {
+	client  *dynamodb.Client
+	name    string
+	attrs   Attributes
+	alias   map[string]string // of expressions: #e for the name of the expiry attribute
+	foreign bool              // others write items without moving rev
+	metered bool              // ask for the capacity units that each call takes
+}
+
+func newTable(client *dynamodb.Client, cfg *Config) *table {
+	// The wrapped client counts the attempts that the SDK makes within one call.
+	client = dynamodb.New(client.Options(), func(o *dynamodb.Options) {
+		o.APIOptions = append(o.APIOptions, watchAttempts)
+	})
+	a := cfg.Attributes
+	return &table{
+		client: client, name: cfg.Table, attrs: a, foreign: cfg.ForeignWriters, metered: cfg.Observer != nil,
+		alias: map[string]string{
+			"#i": a.ID, "#e": a.Expires, "#d": a.Data, "#us": a.User,
+			"#r": attrRev, "#w": attrMarks, "#b": attrBorn, "#u": attrUntil, "#m": attrLimit,
+			"#a": attrAuth, "#n": attrIdle, "#l": attrLock, "#h": attrHolder,
+		},
+	}
+}
+
+// trace gathers what an operation cost and met, over all its calls.
+type trace struct {
+	readUnits, writeUnits float64
+	conflicts             int
+	unanswered            bool // an attempt of the present call may have taken effect, and nobody said
+}
+
+// refusal is a condition that did not hold, and the item as it was then: nil for none.
+type refusal struct{ item *record }
+
+func (*refusal) Error() string { return "dynasession: the condition did not hold" }
+
+// errBusy is a transaction under way on the same item: a refusal without knowledge.
+var errBusy = errors.New("dynasession: another transaction is under way")
+
+type expression struct {
+	set, remove, add, cond []string
+	values                 map[string]types.AttributeValue
+}
+
+func (x *expression) bind(name string, v types.AttributeValue) {
+	if x.values == nil {
+		x.values = make(map[string]types.AttributeValue, 8)
+	}
+	x.values[name] = v
+}
+
+func (x *expression) num(name string, v int64) { x.bind(name, numberValue(v)) }
+func (x *expression) str(name, v string)       { x.bind(name, &types.AttributeValueMemberS{Value: v}) }
+
+func (x *expression) update() string {
+	var b strings.Builder
+	for _, part := range []struct {
+		verb string
+		list []string
+	}{{"SET ", x.set}, {" REMOVE ", x.remove}, {" ADD ", x.add}} {
+		if len(part.list) > 0 {
+			b.WriteString(part.verb)
+			b.WriteString(strings.Join(part.list, ", "))
+		}
+	}
+	return b.String()
+}
+
+func (x *expression) condition() string { return strings.Join(x.cond, " AND ") }
+
+// names gives the placeholders that the expressions use: DynamoDB refuses others.
+func (t *table) names(expressions ...string) map[string]string {
+	names := make(map[string]string, 8)
+	for _, x := range expressions {
+		for i := strings.IndexByte(x, '#'); i >= 0; i = strings.IndexByte(x, '#') {
+			end := i + 1
+			for end < len(x) && x[end] >= 'a' && x[end] <= 'z' {
+				end++
+			}
+			names[x[i:end]] = t.alias[x[i:end]]
+			x = x[end:]
+		}
+	}
+	return names
+}
+
+func numberValue(v int64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatInt(v, 10)}
+}
+
+func (t *table) key(key string) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{t.attrs.ID: &types.AttributeValueMemberS{Value: key}}
+}
+
+func (t *table) capacity() types.ReturnConsumedCapacity {
+	if t.metered {
+		return types.ReturnConsumedCapacityTotal
+	}
+	return ""
+}
+
+func units(c *types.ConsumedCapacity) float64 {
+	if c == nil || c.CapacityUnits == nil {
+		return 0
+	}
+	return *c.CapacityUnits
+}
+
+// get reads the item; nil for none.
+func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
+	out, err := t.client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName:              &t.name,
+		Key:                    t.key(key),
+		ConsistentRead:         &strong,
+		ReturnConsumedCapacity: t.capacity(),
+	})
+	if err != nil {
+		return nil, t.translate("GetItem", err)
+	}
+	tr.readUnits += units(out.ConsumedCapacity)
+	return t.record(out.Item), nil
+}
+
+// create puts an item that must not be there yet.
+func (t *table) create(ctx context.Context, tr *trace, r *record) error {
+	return t.put(ctx, tr, r, &expression{cond: []string{"attribute_not_exists(#i)"}})
+}
+
+func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) error {
+	cond := x.condition()
+	out, err := t.client.PutItem(tr.watch(ctx), &dynamodb.PutItemInput{
+		TableName:                           &t.name,
+		Item:                                t.item(r),
+		ConditionExpression:                 &cond,
+		ExpressionAttributeNames:            t.names(cond),
+		ExpressionAttributeValues:           x.values,
+		ReturnConsumedCapacity:              t.capacity(),
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if err != nil {
+		return t.translate("PutItem", err)
+	}
+	tr.writeUnits += units(out.ConsumedCapacity)
+	return nil
+}
+
+func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue) (*record, error) {
+	update, cond := x.update(), x.condition()
+	out, err := t.client.UpdateItem(tr.watch(ctx), &dynamodb.UpdateItemInput{
+		TableName:                           &t.name,
+		Key:                                 t.key(key),
+		UpdateExpression:                    &update,
+		ConditionExpression:                 &cond,
+		ExpressionAttributeNames:            t.names(update, cond),
+		ExpressionAttributeValues:           x.values,
+		ReturnConsumedCapacity:              t.capacity(),
+		ReturnValues:                        back,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if err != nil {
+		return nil, t.translate("UpdateItem", err)
+	}
+	tr.writeUnits += units(out.ConsumedCapacity)
+	return t.record(out.Attributes), nil
+}
+
+// guards of a write onto the item that base was read from.
+
+// same holds for the session that was loaded, and not for one that was made again under
+// its id. For an item that was loaded without a mark there is nothing to compare:
+// strict asks that it still has none.
+func (t *table) same(x *expression, base *record, strict bool) {
+	switch {
+	case base.marks != "":
+		x.cond = append(x.cond, "begins_with(#w, :c)")
+		x.str(":c", base.creation())
+	case strict:
+		x.cond = append(x.cond, "attribute_not_exists(#w)")
+	}
+}
+
+// unchanged holds while nobody has written the session's data. Writers that do not move
+// rev are found by comparing the data; but not by the data alone, since a change of user
+// leaves it as it was.
+func (t *table) unchanged(x *expression, base *record) {
+	if base.rev != 0 {
+		x.cond = append(x.cond, "#r = :r")
+		x.num(":r", base.rev)
+	} else {
+		x.cond = append(x.cond, "attribute_not_exists(#r)")
+	}
+	if !t.foreign && base.rev != 0 {
+		return
+	}
+	if base.data == nil {
+		x.cond = append(x.cond, "attribute_not_exists(#d)")
+		return
+	}
+	x.cond = append(x.cond, "#d = :d0")
+	x.bind(":d0", dataValue(base))
+}
+
+// leased holds while the lock is the one that was taken. holder alone does not do: PHP
+// removes lock and leaves holder.
+func leased(x *expression, l *lease) {
+	x.cond = append(x.cond, "#l = :end", "#h = :me")
+	x.num(":end", l.end)
+	x.str(":me", l.holder)
+}
+
+func alive(x *expression, now int64) {
+	x.cond = append(x.cond, "#e > :now")
+	x.num(":now", now)
+}
+
+// save turns base into next. merge is for writers that must not pass over others'; l, if
+// there is one, is given up by the same write.
+func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int64, merge bool, l *lease) error {
+	x := &expression{set: []string{"#e = :e", "#w = :w"}}
+	x.num(":e", next.expires)
+	x.str(":w", next.marks)
+	if merge {
+		x.set = append(x.set, "#r = :r1")
+		x.num(":r1", next.rev)
+	} else {
+		x.add = append(x.add, "#r :one")
+		x.num(":one", 1)
+	}
+	if next.data != nil {
+		x.set = append(x.set, "#d = :d")
+		x.bind(":d", dataValue(next))
+	} else {
+		x.remove = append(x.remove, "#d")
+	}
+	stamp(x, base, next)
+	x.attr("#us", ":us", base.attrs.user, next.attrs.user)
+	x.attrNum("#a", ":a", base.attrs.auth, next.attrs.auth)
+	x.attrNum("#n", ":n", base.attrs.idle, next.attrs.idle)
+	x.attrNum("#m", ":m", base.attrs.limit, next.attrs.limit)
+	if l != nil {
+		leased(x, l)
+		x.remove = append(x.remove, "#l", "#h")
+	}
+	alive(x, now)
+	t.same(x, base, merge)
+	if merge {
+		t.unchanged(x, base)
+	}
+	_, err := t.updateItem(ctx, tr, base.key, x, "")
+	return err
+}
+
+// stamp gives an item that others made what it lacks: birth and absolute end.
+func stamp(x *expression, base, next *record) {
+	if base.attrs.born == 0 {
+		x.set = append(x.set, "#b = if_not_exists(#b, :b)")
+		x.num(":b", next.attrs.born)
+	}
+	switch {
+	case base.attrs.until == next.attrs.until:
+	case base.attrs.until == 0 && next.attrs.limit == 0 && next.attrs.idle == 0:
+		x.set = append(x.set, "#u = if_not_exists(#u, :u)")
+		x.num(":u", next.attrs.until)
+	default:
+		x.set = append(x.set, "#u = :u")
+		x.num(":u", next.attrs.until)
+	}
+}
+
+func (x *expression) attr(name, value, was, is string) {
+	switch {
+	case was == is:
+	case is == "":
+		x.remove = append(x.remove, name)
+	default:
+		x.set = append(x.set, name+" = "+value)
+		x.str(value, is)
+	}
+}
+
+func (x *expression) attrNum(name, value string, was, is int64) {
+	switch {
+	case was == is:
+	case is == 0:
+		x.remove = append(x.remove, name)
+	default:
+		x.set = append(x.set, name+" = "+value)
+		x.num(value, is)
+	}
+}
+
+// touch moves the expiry of base to next's: never back, and never past an end that was
+// set meanwhile.
+func (t *table) touch(ctx context.Context, tr *trace, base, next *record, now int64) error {
+	x := t.touching(base, next, now)
+	x.cond = append(x.cond, "#e < :e")
+	t.same(x, base, false)
+	_, err := t.updateItem(ctx, tr, base.key, x, "")
+	return err
+}
+
+func (t *table) touching(base, next *record, now int64) *expression {
+	x := &expression{set: []string{"#e = :e"}}
+	x.num(":e", next.expires)
+	stamp(x, base, next)
+	alive(x, now)
+	x.cond = append(x.cond, "(attribute_not_exists(#u) OR #u >= :e)")
+	return x
+}
+
+// acquire takes the lock of a live session and reads it, in one call. A lock below
+// leaseFrom is PHP's, which has no end.
+func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, now, dead int64) (*record, error) {
+	x := &expression{set: []string{"#l = :end", "#h = :me"}}
+	x.num(":end", l.end)
+	x.str(":me", l.holder)
+	alive(x, now)
+	x.cond = append(x.cond, "(attribute_not_exists(#l) OR #l BETWEEN :from AND :dead)")
+	x.num(":from", leaseFrom)
+	x.num(":dead", dead)
+	return t.updateItem(ctx, tr, key, x, types.ReturnValueAllNew)
+}
+
+// bound gives a lock without an end, PHP's, one. PHP asks only whether a lock is there.
+func (t *table) bound(ctx context.Context, tr *trace, r *record, end, now int64) error {
+	x := &expression{set: []string{"#l = :end", "#h = :me"}, cond: []string{"#l = :l"}}
+	x.num(":end", end)
+	x.str(":me", "foreign")
+	x.num(":l", r.lock)
+	alive(x, now)
+	_, err := t.updateItem(ctx, tr, r.key, x, "")
+	return err
+}
+
+// release gives the lock up, and moves the expiry to next's, unless next is nil.
+func (t *table) release(ctx context.Context, tr *trace, base, next *record, l *lease, now int64) error {
+	x := &expression{}
+	if next != nil {
+		x = t.touching(base, next, now)
+	}
+	x.remove = []string{"#l", "#h"}
+	leased(x, l)
+	_, err := t.updateItem(ctx, tr, base.key, x, "")
+	return err
+}
+
+// renewal is one try of a renewal. A repetition must send the same bytes.
+type renewal struct {
+	old, fresh *record
+	lease      *lease
+	now        int64
+	token      string
+}
+
+// renew puts the fresh item and deletes the old one, or does neither. Its refusals are of
+// the old item; an own commit whose answer was lost is a success.
+func (t *table) renew(ctx context.Context, tr *trace, r *renewal) error {
+	put := &expression{cond: []string{"attribute_not_exists(#i)"}}
+	del := &expression{}
+	if r.lease != nil {
+		leased(del, r.lease)
+	}
+	alive(del, r.now)
+	t.same(del, r.old, true)
+	t.unchanged(del, r.old)
+	putCond, delCond := put.condition(), del.condition()
+	out, err := t.client.TransactWriteItems(tr.watch(ctx), &dynamodb.TransactWriteItemsInput{
+		ClientRequestToken:     &r.token,
+		ReturnConsumedCapacity: t.capacity(),
+		TransactItems: []types.TransactWriteItem{{
+			Put: &types.Put{
+				TableName:                           &t.name,
+				Item:                                t.item(r.fresh),
+				ConditionExpression:                 &putCond,
+				ExpressionAttributeNames:            t.names(putCond),
+				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+			},
+		}, {
+			Delete: &types.Delete{
+				TableName:                           &t.name,
+				Key:                                 t.key(r.old.key),
+				ConditionExpression:                 &delCond,
+				ExpressionAttributeNames:            t.names(delCond),
+				ExpressionAttributeValues:           del.values,
+				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+			},
+		}},
+	})
+	if cancelled := (*types.TransactionCanceledException)(nil); errors.As(err, &cancelled) {
+		return t.cancelled(cancelled, err, r.fresh)
+	}
+	if err != nil {
+		return t.translate("TransactWriteItems", err)
+	}
+	for i := range out.ConsumedCapacity {
+		tr.writeUnits += units(&out.ConsumedCapacity[i])
+	}
+	return nil
+}
+
+const reasonRefused = "ConditionalCheckFailed"
+
+func (t *table) cancelled(c *types.TransactionCanceledException, err error, fresh *record) error {
+	reasons := c.CancellationReasons
+	c.CancellationReasons = nil // they hold items
+	if len(reasons) != 2 {
+		return t.translate("TransactWriteItems", err)
+	}
+	codes := [2]string{aws.ToString(reasons[0].Code), aws.ToString(reasons[1].Code)}
+	switch {
+	case codes[0] == reasonRefused:
+		if found := t.record(reasons[0].Item); found != nil && found.creation() == fresh.creation() {
+			return nil
+		}
+		return fmt.Errorf("%w: the new id is taken", ErrConflict)
+	case codes[1] == reasonRefused:
+		return &refusal{t.record(reasons[1].Item)}
+	}
+	for _, code := range codes {
+		switch {
+		case code == "TransactionConflict":
+			return errBusy
+		case transientCodes[code]:
+			return unavailable("TransactWriteItems", err)
+		}
+	}
+	return t.translate("TransactWriteItems", err)
+}
+
+// destroy deletes the item, whoever holds it. Repeating it is safe.
+func (t *table) destroy(ctx context.Context, tr *trace, key string) error {
+	return t.deleteIf(ctx, tr, key, nil)
+}
+
+func (t *table) deleteIf(ctx context.Context, tr *trace, key string, x *expression) error {
+	in := &dynamodb.DeleteItemInput{
+		TableName:              &t.name,
+		Key:                    t.key(key),
+		ReturnConsumedCapacity: t.capacity(),
+	}
+	if x != nil {
+		cond := x.condition()
+		in.ConditionExpression = &cond
+		in.ExpressionAttributeNames = t.names(cond)
+		in.ExpressionAttributeValues = x.values
+		in.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
+	}
+	out, err := t.client.DeleteItem(tr.watch(ctx), in)
+	if err != nil {
+		return t.translate("DeleteItem", err)
+	}
+	tr.writeUnits += units(out.ConsumedCapacity)
+	return nil
+}
+
+// deleteSeen deletes an item that is as the sweep saw it, and whose expiry is past cut. Any
+// touch or save moves the expiry, so one comparison covers all writers.
+func (t *table) deleteSeen(ctx context.Context, tr *trace, seen *record, cut int64, unused bool) error {
+	x := &expression{cond: []string{"#e = :seen", "#e < :cut"}}
+	x.num(":seen", seen.expires)
+	x.num(":cut", cut)
+	if unused {
+		if seen.rev != 0 {
+			x.cond = append(x.cond, "#r = :r")
+			x.num(":r", seen.rev)
+		} else {
+			x.cond = append(x.cond, "attribute_not_exists(#r)")
+		}
+	}
+	return t.deleteIf(ctx, tr, seen.key, x)
+}
+
+// deleteOf deletes an item that is user's: the index lags, and somebody else may have
+// signed in on that session.
+func (t *table) deleteOf(ctx context.Context, tr *trace, key, user string) error {
+	x := &expression{cond: []string{"#us = :user"}}
+	x.str(":user", user)
+	return t.deleteIf(ctx, tr, key, x)
+}
+
+// living says in DynamoDB's words what rules.live says in Go's.
+func living(x *expression, l rules, now int64) string {
+	cond := "#e > :now AND (attribute_not_exists(#u) OR #u > :now)" +
+		" AND (attribute_exists(#n) OR attribute_not_exists(#b) OR #b > :oldest)"
+	x.num(":now", now)
+	x.num(":oldest", now-l.lifetime)
+	if l.notBefore != 0 {
+		cond += " AND #b >= :notbefore"
+		x.num(":notbefore", l.notBefore)
+	}
+	return cond
+}
+
+// overwrite replaces the data of a live session, whoever wrote it. The marks stay, so that
+// requests that are running merge.
+func (t *table) overwrite(ctx context.Context, tr *trace, r *record, l rules, now int64) error {
+	x := &expression{set: []string{"#e = :e"}, add: []string{"#r :one"}}
+	x.num(":e", r.expires)
+	x.num(":one", 1)
+	if r.data != nil {
+		x.set = append(x.set, "#d = :d")
+		x.bind(":d", dataValue(r))
+	} else {
+		x.remove = append(x.remove, "#d")
+	}
+	x.cond = []string{living(x, l, now), "(attribute_not_exists(#u) OR #u >= :e)"}
+	_, err := t.updateItem(ctx, tr, r.key, x, "")
+	return err
+}
+
+// replace puts an item where no live session is.
+func (t *table) replace(ctx context.Context, tr *trace, r *record, l rules, now int64) error {
+	x := &expression{}
+	x.cond = []string{"(attribute_not_exists(#i) OR NOT (" + living(x, l, now) + "))"}
+	return t.put(ctx, tr, r, x)
+}
+
+// extend is touch for a caller that has not read the item.
+func (t *table) extend(ctx context.Context, tr *trace, key string, expires int64, l rules, now int64) error {
+	x := &expression{set: []string{"#e = :e"}}
+	x.num(":e", expires)
+	x.cond = []string{living(x, l, now), "#e < :e", "(attribute_not_exists(#u) OR #u >= :e)"}
+	_, err := t.updateItem(ctx, tr, key, x, "")
+	return err
+}
+
+// batch reads the items of keys, strongly. Absent ones are left out.
+func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record, error) {
+	var found []*record
+	strong := true
+	for len(keys) > 0 {
+		n := min(len(keys), 100) // BatchGetItem's limit
+		request := types.KeysAndAttributes{ConsistentRead: &strong}
+		for _, key := range keys[:n] {
+			request.Keys = append(request.Keys, t.key(key))
+		}
+		keys = keys[n:]
+		for pause := (backoff{}); len(request.Keys) > 0; {
+			out, err := t.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+				RequestItems:           map[string]types.KeysAndAttributes{t.name: request},
+				ReturnConsumedCapacity: t.capacity(),
+			})
+			if err != nil {
+				return nil, t.translate("BatchGetItem", err)
+			}
+			for i := range out.ConsumedCapacity {
+				tr.readUnits += units(&out.ConsumedCapacity[i])
+			}
+			// The answer is keyed by the name or ARN that was asked for.
+			for _, items := range out.Responses {
+				for _, item := range items {
+					found = append(found, t.record(item))
+				}
+			}
+			request.Keys = nil
+			for _, left := range out.UnprocessedKeys {
+				request.Keys = left.Keys
+			}
+			if len(request.Keys) > 0 {
+				if err := pause.wait(ctx); err != nil {
+					return nil, unavailable("BatchGetItem", err)
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// ofUser gives the keys that the index has for user.
+func (t *table) ofUser(ctx context.Context, tr *trace, index, user string) ([]string, error) {
+	x := &expression{cond: []string{"#us = :user"}}
+	x.str(":user", user)
+	cond := x.condition()
+	in := &dynamodb.QueryInput{
+		TableName:                 &t.name,
+		IndexName:                 &index,
+		KeyConditionExpression:    &cond,
+		ExpressionAttributeNames:  t.names(cond),
+		ExpressionAttributeValues: x.values,
+		ReturnConsumedCapacity:    t.capacity(),
+	}
+	var keys []string
+	for {
+		out, err := t.client.Query(ctx, in)
+		if err != nil {
+			return nil, t.translate("Query", err)
+		}
+		tr.readUnits += units(out.ConsumedCapacity)
+		for _, item := range out.Items {
+			if r := t.record(item); r != nil {
+				keys = append(keys, r.key)
+			}
+		}
+		if len(out.LastEvaluatedKey) == 0 {
+			return keys, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}
+
+// cursor is where a scan goes on; nil is the start, and at its end.
+type cursor map[string]types.AttributeValue
+
+// scan reads one page of the items whose expiry is before cut.
+func (t *table) scan(ctx context.Context, tr *trace, from cursor, segment, segments int, cut int64) (found []*record, scanned int, next cursor, err error) {
+	x := &expression{}
+	filter := "#e < :cut"
+	x.num(":cut", cut)
+	projection := "#i, #e, #r, #u, #n, #b, #a"
+	in := &dynamodb.ScanInput{
+		TableName:                 &t.name,
+		FilterExpression:          &filter,
+		ProjectionExpression:      &projection,
+		ExpressionAttributeNames:  t.names(filter, projection),
+		ExpressionAttributeValues: x.values,
+		ExclusiveStartKey:         from,
+		ReturnConsumedCapacity:    types.ReturnConsumedCapacityTotal,
+	}
+	if segments > 1 {
+		in.Segment, in.TotalSegments = aws.Int32(int32(segment)), aws.Int32(int32(segments)) //nolint:gosec // checked: at most 1,000,000
+	}
+	out, err := t.client.Scan(ctx, in)
+	if err != nil {
+		return nil, 0, nil, t.translate("Scan", err)
+	}
+	tr.readUnits += units(out.ConsumedCapacity)
+	for _, item := range out.Items {
+		if r := t.record(item); r != nil {
+			found = append(found, r)
+		}
+	}
+	return found, int(out.ScannedCount), out.LastEvaluatedKey, nil
+}
+
+// item makes the whole item of r.
+func (t *table) item(r *record) map[string]types.AttributeValue {
+	item := make(map[string]types.AttributeValue, 8)
+	item[t.attrs.ID] = &types.AttributeValueMemberS{Value: r.key}
+	item[t.attrs.Expires] = numberValue(r.expires)
+	if r.data != nil {
+		item[t.attrs.Data] = dataValue(r)
+	}
+	if r.attrs.user != "" {
+		item[t.attrs.User] = &types.AttributeValueMemberS{Value: r.attrs.user}
+	}
+	if r.marks != "" {
+		item[attrMarks] = &types.AttributeValueMemberS{Value: r.marks}
+	}
+	for name, v := range map[string]int64{
+		attrRev: r.rev, attrBorn: r.attrs.born, attrUntil: r.attrs.until,
+		attrLimit: r.attrs.limit, attrAuth: r.attrs.auth, attrIdle: r.attrs.idle,
+	} {
+		if v != 0 {
+			item[name] = numberValue(v)
+		}
+	}
+	return item
+}
+
+func dataValue(r *record) types.AttributeValue {
+	if r.binary {
+		return &types.AttributeValueMemberB{Value: r.data}
+	}
+	return &types.AttributeValueMemberS{Value: string(r.data)}
+}
+
+// record reads an item; nil for none. An attribute of another type than ours is not
+// there, but for data, which then cannot be read.
+func (t *table) record(item map[string]types.AttributeValue) *record {
+	if len(item) == 0 {
+		return nil
+	}
+	r := &record{
+		key:     text(item[t.attrs.ID]),
+		expires: number(item[t.attrs.Expires]),
+		rev:     number(item[attrRev]),
+		marks:   text(item[attrMarks]),
+		lock:    number(item[attrLock]),
+		holder:  text(item[attrHolder]),
+		attrs: attrs{
+			user:  text(item[t.attrs.User]),
+			auth:  number(item[attrAuth]),
+			born:  number(item[attrBorn]),
+			until: number(item[attrUntil]),
+			limit: number(item[attrLimit]),
+			idle:  number(item[attrIdle]),
+		},
+	}
+	switch d := item[t.attrs.Data].(type) {
+	case nil:
+	case *types.AttributeValueMemberS:
+		r.data = []byte(d.Value)
+	case *types.AttributeValueMemberB:
+		r.data, r.binary = d.Value, true
+	default:
+		r.alien = true
+	}
+	return r
+}
+
+func text(v types.AttributeValue) string {
+	if s, ok := v.(*types.AttributeValueMemberS); ok {
+		return s.Value
+	}
+	return ""
+}
+
+// number rounds down, and keeps far from where sums would overflow.
+func number(v types.AttributeValue) int64 {
+	n, ok := v.(*types.AttributeValueMemberN)
+	if !ok {
+		return 0
+	}
+	const most = math.MaxInt64 / 4
+	i, err := strconv.ParseInt(n.Value, 10, 64)
+	if err != nil {
+		f, err := strconv.ParseFloat(n.Value, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
+			return 0
+		}
+		i = int64(math.Floor(min(max(f, -most), most)))
+	}
+	return min(max(i, -most), most)
+}
+
+// transientCodes are AWS's error codes for "later, perhaps". The SDK has repeated them.
+var transientCodes = map[string]bool{
+	"ProvisionedThroughputExceededException": true, "ProvisionedThroughputExceeded": true,
+	"ThrottlingException": true, "Throttling": true, "ThrottlingError": true, "RequestThrottled": true,
+	"RequestLimitExceeded": true, "LimitExceededException": true,
+	"InternalServerError": true, "InternalFailure": true, "ServiceUnavailable": true,
+	"ServiceUnavailableException": true, "RequestTimeout": true, "RequestTimeoutException": true,
+	"TransactionInProgressException": true,
+}
+
+// translate gives AWS's errors our names; they stay reachable by errors.As. It takes the
+// items out of them, so that no log of an error tells session data.
+func (t *table) translate(op string, err error) error {
+	if refused := (*types.ConditionalCheckFailedException)(nil); errors.As(err, &refused) {
+		item := t.record(refused.Item)
+		refused.Item = nil
+		return &refusal{item}
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("dynasession: %s: %w", op, err)
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return unavailable(op, err) // the network, a deadline, an answer that is none
+	}
+	code, message := api.ErrorCode(), api.ErrorMessage()
+	switch {
+	case code == "TransactionConflictException", code == "ReplicatedWriteConflictException":
+		return errBusy
+	case code == "ResourceNotFoundException":
+		return fmt.Errorf("%w: %s: no table (or index) %q in this account and region; Store.CreateTable makes it: %w", ErrTable, op, t.name, err)
+	case code == "ValidationException" && strings.Contains(message, "tem size"):
+		return fmt.Errorf("%w: %s: %w", ErrTooLarge, op, err)
+	case code == "ValidationException" && (strings.Contains(message, "schema") || strings.Contains(message, "index")):
+		return fmt.Errorf("%w: %s: table %q does not have the key or index that Config says; Store.Open tells more: %w", ErrTable, op, t.name, err)
+	case transientCodes[code], httpStatus(err) >= 500:
+		return unavailable(op, err)
+	}
+	return fmt.Errorf("dynasession: %s: %w", op, err)
+}
+
+func unavailable(op string, err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnavailable, op, err)
+}
+
+type traceKey struct{}
+
+// watch lets watchAttempts tell tr about the attempts of one call.
+func (tr *trace) watch(ctx context.Context) context.Context {
+	tr.unanswered = false
+	return context.WithValue(ctx, traceKey{}, tr)
+}
+
+// watchAttempts notes attempts whose outcome nobody knows: they may have taken effect,
+// and the SDK, which repeats them by itself, does not tell.
+func watchAttempts(stack *middleware.Stack) error {
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("DynasessionAttempts",
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			out, meta, err := next.HandleFinalize(ctx, in)
+			if err != nil {
+				if tr, ok := ctx.Value(traceKey{}).(*trace); ok && !answered(err) {
+					tr.unanswered = true
+				}
+			}
+			return out, meta, err
+		}), "Retry", middleware.After)
+}
+
+// answered tells whether err is DynamoDB's word that nothing was done: a status of 4xx,
+// throttling among them.
+func answered(err error) bool { return httpStatus(err)/100 == 4 }
+
+func httpStatus(err error) int {
+	var answer interface{ HTTPStatusCode() int }
+	if !errors.As(err, &answer) {
+		return 0
+	}
+	return answer.HTTPStatusCode()
+}

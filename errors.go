@@ -1,0 +1,73 @@
+package dynasession
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The states that a caller can tell apart with [errors.Is]. Every error of this
+// package that stands for one of them wraps it, and where AWS's own error is the
+// cause, that one is wrapped too and is reached with [errors.As]. No error text
+// holds a session id or session data; [Session.Ref] names the session instead.
+var (
+	// ErrNoMiddleware: Load was called with a context that did not come through
+	// [Store.Middleware]. A fault of the program.
+	ErrNoMiddleware = errors.New("dynasession: the context did not come through Store.Middleware")
+
+	// ErrNotFound: there is no live session under that id. It never existed, was
+	// destroyed, or has expired, whether or not its item is still in the table.
+	ErrNotFound = errors.New("dynasession: no such session")
+
+	// ErrNoKey: the session has no value under that key.
+	ErrNoKey = errors.New("dynasession: no such key")
+
+	// ErrGone: the session was destroyed, renewed or has expired while the request
+	// ran. Nothing was saved, and nothing was brought back.
+	ErrGone = errors.New("dynasession: the session ended meanwhile")
+
+	// ErrConflict: another request changed the session in a way that this one's
+	// changes cannot be merged with: it took the value that this one popped, or
+	// kept winning every try. Nothing was saved.
+	ErrConflict = errors.New("dynasession: another request changed the session")
+
+	// ErrLocked: under [Lock], another request held the session for the whole of
+	// Config.LockWait. Nothing was read.
+	ErrLocked = errors.New("dynasession: the session is locked by another request")
+
+	// ErrLockLost: under [Lock], this request held the session for longer than
+	// Config.LockLease, and another one has taken it over. Nothing was saved.
+	ErrLockLost = errors.New("dynasession: the lock ran out and was taken over")
+
+	// ErrTooLarge: the item would pass DynamoDB's limit of 400 KB (Amazon DynamoDB
+	// Developer Guide, "Quotas", Item size). Nothing was sent.
+	ErrTooLarge = errors.New("dynasession: the session is too large for one item")
+
+	// ErrInvalidID: the id is not of the form that this store makes or accepts.
+	// Nothing was sent.
+	ErrInvalidID = errors.New("dynasession: not a session id")
+
+	// ErrCorrupt: the stored data does not open or decode. The item stays as it is.
+	ErrCorrupt = errors.New("dynasession: stored session data cannot be read")
+
+	// ErrTable: the table is missing, or is not what Config says. The text tells
+	// what to do.
+	ErrTable = errors.New("dynasession: the table is not usable")
+
+	// ErrUnavailable: DynamoDB did not answer within Config.Timeout, throttled, or
+	// failed, after the SDK's retries. Trying again later may help.
+	ErrUnavailable = errors.New("dynasession: DynamoDB is not available")
+)
+
+// errHeadersSent is what a save answers that would have to send a cookie when the
+// response's headers have gone. Nothing was saved.
+var errHeadersSent = errors.New("dynasession: the response's headers are sent: its new cookie cannot be delivered")
+
+// tooLarge names size and limit, both in bytes.
+func tooLarge(size, limit int) error {
+	return fmt.Errorf("%w: %d bytes, the limit is %d (400 KB)", ErrTooLarge, size, limit)
+}
+
+// corrupt says which session, and why. The cause must not hold session data.
+func corrupt(ref string, cause error) error {
+	return fmt.Errorf("%w: session %s: %w", ErrCorrupt, ref, cause)
+}

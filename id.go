@@ -1,0 +1,131 @@
+package dynasession
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+)
+
+const (
+	// idAlphabet is letters and digits: PHP accepts them in a session id, and a
+	// cookie value needs no quoting.
+	idAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	// idLen characters of 62 are 256.03 bits. NIST SP 800-63B-4 and OWASP ASVS 5.0
+	// 7.2.3 ask for at least 64 and 128.
+	idLen = 43
+
+	// PHP's session.sid_length.
+	phpIDMin, phpIDMax = 22, 256
+
+	refLen  = 16 // hexadecimal characters: 64 bits
+	hashLen = 2 * sha256.Size
+)
+
+// newID makes a session id. crypto/rand cannot fail: it ends the program instead.
+func newID() string {
+	var id [idLen]byte
+	var random [64]byte
+	for n := 0; n < idLen; {
+		_, _ = rand.Read(random[:])
+		for _, b := range random {
+			// 248 is the largest multiple of 62 in a byte: above it, a remainder
+			// would favour the alphabet's first letters.
+			if b < 248 && n < idLen {
+				id[n] = idAlphabet[b%62]
+				n++
+			}
+		}
+	}
+	return string(id[:])
+}
+
+// markLen is the length of a write mark.
+const markLen = 8
+
+// newMark makes the random name of one save: 48 bits, enough to tell apart the
+// writes of one session.
+func newMark() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// keyspace turns ids into hash keys, and back into what may be shown of them.
+type keyspace struct {
+	prefix string
+	plain  bool // ids are stored as they are
+}
+
+// newKeyspace trims like PHP's handler, which cuts underscores off both ends of
+// the joined name and id.
+func newKeyspace(name string, plain bool) keyspace {
+	return keyspace{prefix: strings.TrimLeft(name+"_", "_"), plain: plain}
+}
+
+// valid tells whether id has the form of this store's ids. What has not never
+// reaches DynamoDB.
+func (k keyspace) valid(id string) bool {
+	if k.plain {
+		if len(id) < phpIDMin || len(id) > phpIDMax {
+			return false
+		}
+	} else if len(id) != idLen {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		case k.plain && (c == ',' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// key gives the hash key of a valid id: its SHA-256, so that a leaked table opens
+// no session, or the id itself.
+func (k keyspace) key(id string) string {
+	if k.plain {
+		return k.prefix + id
+	}
+	sum := sha256.Sum256([]byte(id))
+	buf := make([]byte, 0, 128)
+	buf = append(buf, k.prefix...)
+	buf = hex.AppendEncode(buf, sum[:])
+	return string(buf)
+}
+
+// owns tells whether key is one of this store's, in a table that may hold others'.
+func (k keyspace) owns(key string) bool {
+	rest, ok := strings.CutPrefix(key, k.prefix)
+	if !ok {
+		return false
+	}
+	if k.plain {
+		return k.valid(rest)
+	}
+	if len(rest) != hashLen {
+		return false
+	}
+	for i := range len(rest) {
+		if c := rest[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// ref gives the name under which a session may be shown and logged: the start of
+// the id's SHA-256, from the key alone, since an item holds no more.
+func (k keyspace) ref(key string) string {
+	rest := strings.TrimPrefix(key, k.prefix)
+	if !k.plain {
+		return rest[:min(refLen, len(rest))]
+	}
+	sum := sha256.Sum256([]byte(rest))
+	return hex.EncodeToString(sum[:refLen/2])
+}

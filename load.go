@@ -1,0 +1,207 @@
+package dynasession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ticket is what a request's cookie asks for: a session, no older than rev.
+type ticket struct {
+	id  string
+	rev int64
+}
+
+// load gives the first live session that the tickets ask for, else a new one under a new
+// id: an id that this store did not make is never adopted. More than one ticket means
+// that the browser has sent more than one cookie of the name.
+func (s *Store) load(ctx context.Context, tickets []ticket) (*Session, error) {
+	for _, t := range tickets {
+		sess, err := s.loadOne(ctx, t)
+		if sess != nil || err != nil {
+			return sess, err
+		}
+	}
+	return s.newSession(), nil
+}
+
+func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
+	key := s.keys.key(t.id)
+	var r *record
+	var l *lease
+	if s.cfg.Concurrency == Lock {
+		r, l, err = s.acquire(ctx, key)
+	} else {
+		ctx, op := s.start(ctx, "load", key)
+		r, err = s.get(ctx, op, key, t.rev)
+		op.end(err)
+	}
+	if r == nil || err != nil {
+		return nil, err
+	}
+	vals, err := s.values(r)
+	if err != nil {
+		if l != nil {
+			s.release(ctx, r, l)
+		}
+		return nil, err
+	}
+	sess := s.newSession()
+	sess.id, sess.rec, sess.vals, sess.lease = t.id, r, vals, l
+	return sess, nil
+}
+
+func (s *Store) newSession() *Session {
+	return &Session{
+		codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: epoch(s.now()),
+		save:     func(context.Context) error { return nil },
+		orphaned: func() {},
+	}
+}
+
+// acquire loads a session and takes its lock, waiting for LockWait at most. It gives no
+// record for no live session, and then no lock.
+func (s *Store) acquire(ctx context.Context, key string) (_ *record, _ *lease, err error) {
+	// The waiting is under LockWait, each call under Timeout.
+	_, op := s.start(context.WithoutCancel(ctx), "load", key)
+	defer func() { op.end(err) }()
+	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, ErrLocked)
+	defer cancel()
+
+	turn, leave := s.lanes.enter(key)
+	select {
+	case <-turn:
+	case <-wait.Done():
+		leave()
+		return nil, nil, s.notLocked(wait, key)
+	}
+	for {
+		r, l, seen, err := s.tryAcquire(wait, op, key, leave)
+		if err != nil || l != nil || seen == nil {
+			if l == nil && wait.Err() == nil {
+				leave()
+			}
+			return r, l, err
+		}
+		op.conflicts++
+		if err := s.awaitFree(wait, op, key, seen); err != nil {
+			leave()
+			if wait.Err() != nil {
+				err = s.notLocked(wait, key)
+			}
+			return nil, nil, err
+		}
+	}
+}
+
+// notLocked says why the wait for a lock is over.
+func (s *Store) notLocked(wait context.Context, key string) error {
+	if cause := context.Cause(wait); !errors.Is(cause, ErrLocked) {
+		return fmt.Errorf("dynasession: waiting for the lock of session %s: %w", s.keys.ref(key), cause)
+	}
+	return fmt.Errorf("%w: session %s: waited for %v", ErrLocked, s.keys.ref(key), s.cfg.LockWait)
+}
+
+// tryAcquire asks for the lock once. Another's lock is told by seen.
+func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leave func()) (r *record, l *lease, seen *record, err error) {
+	type answer struct {
+		r, seen *record
+		l       *lease
+		err     error
+	}
+	// The call itself is not cancelled with the request: a lock that was taken, and nobody
+	// knows, would be in everybody's way until its lease ends.
+	done := make(chan answer, 1)
+	call := &operation{}
+	go func() {
+		var a answer
+		a.r, a.l, a.seen, a.err = s.callAcquire(context.WithoutCancel(wait), &call.trace, key)
+		done <- a
+	}()
+	select {
+	case a := <-done:
+		op.readUnits += call.readUnits
+		op.writeUnits += call.writeUnits
+		if a.l != nil {
+			a.l.hold(leave, time.Duration(a.l.end-s.now().UnixMilli())*time.Millisecond)
+		}
+		return a.r, a.l, a.seen, a.err
+	case <-wait.Done():
+		go func() {
+			defer leave()
+			if a := <-done; a.l != nil {
+				a.l.leave = func() {}
+				s.release(context.WithoutCancel(wait), a.r, a.l)
+			}
+		}()
+		return nil, nil, nil, s.notLocked(wait, key)
+	}
+}
+
+func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *record, l *lease, seen *record, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	now := s.now()
+	l = &lease{end: now.Add(s.cfg.LockLease).UnixMilli(), holder: newMark(), leave: func() {}}
+	r, err = s.table.acquire(ctx, tr, key, l, now.Unix(), now.UnixMilli()-leaseSkew)
+	if errors.Is(err, errBusy) {
+		return nil, nil, &record{key: key}, nil
+	}
+	refused, err := asRefusal(err)
+	switch {
+	case err != nil:
+		return nil, nil, nil, err
+	case refused == nil:
+	case refused.item == nil || !s.rules.live(refused.item, now.Unix()):
+		return nil, nil, nil, nil
+	case l.holds(refused.item): // the answer to an earlier try was lost
+		r = refused.item
+	default:
+		return nil, nil, refused.item, nil
+	}
+	if !s.rules.live(r, now.Unix()) { // ended, though it has not expired
+		s.release(ctx, r, l)
+		return nil, nil, nil, nil
+	}
+	return r, l, nil, nil
+}
+
+// awaitFree polls until the lock that was seen looks free. A lock without an end, PHP's,
+// is given one first: its holder may be dead.
+func (s *Store) awaitFree(ctx context.Context, op *operation, key string, seen *record) error {
+	pause := poll{}
+	for {
+		if seen.lock != 0 && seen.lock < leaseFrom {
+			now := s.now()
+			err := s.table.bound(ctx, &op.trace, seen, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix())
+			if _, err = asRefusal(err); err != nil && !errors.Is(err, errBusy) {
+				return err
+			}
+		}
+		if err := pause.wait(ctx); err != nil {
+			return err
+		}
+		r, err := s.table.get(ctx, &op.trace, key, false)
+		if err != nil {
+			return err
+		}
+		// Free, or gone as far as this replica knows: the next try will tell.
+		if r == nil || r.lock == 0 || r.lock >= leaseFrom && r.lock <= s.now().UnixMilli()-leaseSkew || r.expires <= s.now().Unix() {
+			return nil
+		}
+		seen = r
+	}
+}
+
+// release gives a lock up that no save will. An error is told only: the lease ends by itself.
+func (s *Store) release(ctx context.Context, r *record, l *lease) {
+	ctx, op := s.start(context.WithoutCancel(ctx), "release", r.key)
+	err := op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, r, nil, l, 0) })
+	_, err = asRefusal(err)
+	op.end(err)
+	l.leave()
+	if err != nil {
+		s.cfg.Logger.WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(r.key), "error", err)
+	}
+}

@@ -1,0 +1,100 @@
+package dynasession
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// leaseFrom is the smallest lease's end, in epoch milliseconds: September 2001. What
+	// is below is PHP's lock, a 1, which has no end.
+	leaseFrom = 1_000_000_000_000
+	// leaseSkew is how long after its end a lease is left alone, in milliseconds: servers'
+	// clocks may be 2 s apart.
+	leaseSkew = 2000
+
+	// How often the one waiter that polls asks whether the lock is free.
+	pollBase = 10 * time.Millisecond
+	pollMax  = 100 * time.Millisecond
+)
+
+// lease is a lock as this process has taken it. holder is made for every acquisition.
+type lease struct {
+	end    int64 // epoch milliseconds
+	holder string
+	leave  func() // lets the next waiter of this process in; may be called again
+}
+
+// hold makes the next waiter of this process go when the lease is given up, or has run out.
+func (l *lease) hold(leave func(), left time.Duration) {
+	timer := time.AfterFunc(left, leave)
+	l.leave = func() {
+		timer.Stop()
+		leave()
+	}
+}
+
+// holds tells whether r is locked by l: holder means something only beside the lock that it
+// was written with.
+func (l *lease) holds(r *record) bool {
+	return r != nil && r.lock == l.end && r.holder == l.holder
+}
+
+// lanes queue the requests of this process that want the same lock, first come, first
+// served, so that one at a time asks DynamoDB.
+type lanes struct {
+	mu   sync.Mutex
+	byID map[string]*lane
+}
+
+type lane struct{ waiting []chan struct{} }
+
+// enter takes a place in the lane of key. turn is closed when it is the caller's, and
+// leave gives the turn, or the place, to the next; it must be called, and may be again.
+func (l *lanes) enter(key string) (turn <-chan struct{}, leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byID == nil {
+		l.byID = make(map[string]*lane)
+	}
+	ln := l.byID[key]
+	if ln == nil {
+		ln = &lane{}
+		l.byID[key] = ln
+	}
+	mine := make(chan struct{})
+	ln.waiting = append(ln.waiting, mine)
+	if len(ln.waiting) == 1 {
+		close(mine)
+	}
+	return mine, sync.OnceFunc(func() { l.leave(key, ln, mine) })
+}
+
+func (l *lanes) leave(key string, ln *lane, mine chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, c := range ln.waiting {
+		if c != mine {
+			continue
+		}
+		ln.waiting = append(ln.waiting[:i], ln.waiting[i+1:]...)
+		switch {
+		case len(ln.waiting) == 0:
+			delete(l.byID, key)
+		case i == 0:
+			close(ln.waiting[0])
+		}
+		return
+	}
+}
+
+// poll waits between two looks at a lock, longer from look to look. The zero value is
+// ready.
+type poll struct{ next time.Duration }
+
+func (p *poll) wait(ctx context.Context) error {
+	p.next = min(max(p.next*3/2, pollBase), pollMax)
+	return sleep(ctx, p.next/2+rand.N(p.next))
+}

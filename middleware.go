@@ -1,0 +1,355 @@
+package dynasession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+)
+
+// Middleware gives next's requests their session. Nothing is read until a handler calls
+// [Load]; nothing is written unless it changes something, or the expiry is due to be moved.
+//
+// The session is saved once, right before the response's headers go: at the first Write,
+// WriteHeader (of anything but 1xx other than 101), Flush, ReadFrom or Hijack, or when next
+// returns. If the save fails, Config.ErrorHandler answers instead of next, and what next
+// still writes is dropped, its Write giving the save's error. If Load failed and next wrote
+// nothing, ErrorHandler answers too, so that handlers may just return.
+//
+// What is changed later is saved when next returns, except for what needs a new cookie:
+// that cannot be delivered any more and is logged. A panic of next saves nothing more and
+// goes on. The client's going away does not end a save.
+//
+// Middlewares of several stores can be nested. Of one store, only the outermost works.
+func (s *Store) Middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(requestKey{s}) != nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		q := &request{Context: r.Context(), store: s, r: r}
+		q.response = response{ResponseWriter: w, request: q}
+		q.before = linesOf(w.Header())
+		defer q.end() // also when next panics: nothing half-done is saved, and the panic goes on
+		next.ServeHTTP(q.response.writer(), r.WithContext(q))
+		q.finish()
+	})
+}
+
+// Load gives the session of the request that ctx belongs to, of the innermost middleware.
+// The first call of a request reads it, at most once, also under concurrent use; each
+// caller's ctx ends its own waiting only. No session, or one that has expired, gives a new
+// and empty one. A failed load is remembered for the request: a handler may just return,
+// and the middleware answers.
+//
+// Errors: [ErrNoMiddleware], [ErrUnavailable], [ErrTable], [ErrCorrupt], [ErrLocked].
+func Load(ctx context.Context) (*Session, error) {
+	q, ok := ctx.Value(requestKey{}).(*request)
+	if !ok {
+		return nil, ErrNoMiddleware
+	}
+	return q.load(ctx)
+}
+
+// Load gives this store's session of the request that ctx belongs to, also when the
+// middlewares of several stores are nested. See the function [Load].
+func (s *Store) Load(ctx context.Context) (*Session, error) {
+	q, ok := ctx.Value(requestKey{s}).(*request)
+	if !ok {
+		return nil, ErrNoMiddleware
+	}
+	return q.load(ctx)
+}
+
+// requestKey finds a store's request in a context; the innermost for no store.
+type requestKey struct{ store *Store }
+
+// request is one request on its way through the middleware. It is the context that the
+// handler sees, and holds the response writer that it gets, so that all of it is one
+// allocation.
+type request struct {
+	context.Context
+	store    *Store
+	r        *http.Request // as it came
+	response response
+
+	mu        sync.Mutex
+	loading   chan struct{} // closed at the end of the load that is under way
+	loaded    bool
+	sess      *Session
+	err       error // of the load
+	gaveUp    error // why a caller of Load has no session, though others may
+	committed bool  // the headers are going, or have gone
+	failed    error // why ErrorHandler has answered
+	over      bool  // the handler has returned
+
+	before []headerLines // of the response, as the handler got it
+}
+
+type headerLines struct {
+	name  string
+	lines []string
+}
+
+// linesOf remembers a header, for an answer without what was added to it. It shares the
+// lines: adding and setting leave them as they are.
+func linesOf(h http.Header) []headerLines {
+	if len(h) == 0 {
+		return nil
+	}
+	all := make([]headerLines, 0, len(h))
+	for name, lines := range h {
+		all = append(all, headerLines{name, lines})
+	}
+	return all
+}
+
+func (q *request) Value(key any) any {
+	if k, ok := key.(requestKey); ok && (k.store == nil || k.store == q.store) {
+		return q
+	}
+	return q.Context.Value(key)
+}
+
+// load gives the request's session. Whoever comes first reads it, under its own context; if
+// that ends, the next one in the queue reads.
+func (q *request) load(ctx context.Context) (*Session, error) {
+	q.mu.Lock()
+	for !q.loaded {
+		if q.loading == nil {
+			return q.read(ctx)
+		}
+		loading := q.loading
+		q.mu.Unlock()
+		select {
+		case <-loading:
+			q.mu.Lock()
+		case <-ctx.Done():
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.gaveUp = fmt.Errorf("dynasession: waiting for the session: %w", ctx.Err())
+			return nil, q.gaveUp
+		}
+	}
+	defer q.mu.Unlock()
+	return q.sess, q.err
+}
+
+// read loads the session. It takes over the mutex that its caller holds.
+func (q *request) read(ctx context.Context) (sess *Session, err error) {
+	loading := make(chan struct{})
+	q.loading = loading
+	q.mu.Unlock()
+	settled := false
+	defer func() {
+		q.mu.Lock()
+		q.loading = nil
+		if settled {
+			q.loaded, q.sess, q.err = true, sess, err
+		} else {
+			q.gaveUp = err
+		}
+		over := q.over
+		q.mu.Unlock()
+		close(loading)
+		if over && sess != nil {
+			q.release(sess)
+		}
+	}()
+	sess, err = q.store.load(ctx, q.store.cookie.read(q.r.Header))
+	// One caller that gives up does not fail the others.
+	settled = err == nil || ctx.Err() == nil
+	if sess != nil {
+		sess.save = func(ctx context.Context) error { return q.saveNow(ctx, sess) }
+		sess.orphaned = q.orphaned
+	}
+	return sess, err
+}
+
+// commit saves the session, once, before the response's headers go. Its error means that
+// ErrorHandler has answered, and nothing else may be written.
+func (q *request) commit() error {
+	q.mu.Lock()
+	if q.committed {
+		defer q.mu.Unlock()
+		return q.failed
+	}
+	q.committed = true
+	sess, loadErr := q.sess, q.err
+	q.mu.Unlock()
+	if loadErr != nil {
+		q.clearCorrupt(loadErr)
+		return nil
+	}
+	if sess == nil {
+		return nil
+	}
+	h := q.response.Header()
+	varyByCookie(h)
+	d, err := q.store.save(context.WithoutCancel(q.Context), sess, false)
+	if err != nil {
+		q.fail(err)
+		return err
+	}
+	q.store.cookie.write(h, d)
+	return nil
+}
+
+// open tells whether the response is still the handler's.
+func (q *request) open() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.failed == nil
+}
+
+// clearCorrupt takes a cookie away whose session cannot be read: the next request starts
+// anew. The item stays.
+func (q *request) clearCorrupt(err error) {
+	if errors.Is(err, ErrCorrupt) {
+		q.store.cookie.write(q.response.Header(), delivery{cookie: cookieClear})
+	}
+}
+
+// fail answers with ErrorHandler, without what the handler has put into the header.
+func (q *request) fail(err error) {
+	q.mu.Lock()
+	q.committed, q.failed = true, err
+	q.mu.Unlock()
+	h := q.response.Header()
+	clear(h)
+	for _, b := range q.before {
+		h[b.name] = b.lines
+	}
+	varyByCookie(h)
+	q.clearCorrupt(err)
+	w := &errorWriter{ResponseWriter: q.response.ResponseWriter}
+	q.store.cfg.ErrorHandler(w, q.r, err)
+	if !w.wrote { // silence would be a status of 200
+		answerError(w, http.StatusInternalServerError)
+	}
+}
+
+// finish ends a request whose handler has returned.
+func (q *request) finish() {
+	q.mu.Lock()
+	committed, failed, err := q.committed, q.failed, q.err
+	if q.sess == nil && err == nil {
+		err = q.gaveUp
+	}
+	q.mu.Unlock()
+	switch {
+	case committed && failed == nil:
+		q.saveLate()
+	case committed:
+	case err != nil:
+		q.fail(err)
+	default:
+		_ = q.commit() // ErrorHandler has told
+	}
+}
+
+// saveLate saves what was changed after the headers had gone.
+func (q *request) saveLate() {
+	q.mu.Lock()
+	sess := q.sess
+	q.mu.Unlock()
+	if sess == nil || !sess.changed() {
+		return
+	}
+	ctx := context.WithoutCancel(q.Context)
+	if _, err := q.store.save(ctx, sess, true); err != nil {
+		q.store.cfg.Logger.ErrorContext(ctx, "dynasession: a change after the response's headers is lost", "session", sess, "error", err)
+		q.store.report(ctx, "late save", sess.Ref(), err)
+	}
+}
+
+// end lets the session go, after a panic with what it has not saved.
+func (q *request) end() {
+	q.mu.Lock()
+	q.committed, q.over = true, true
+	sess := q.sess
+	q.mu.Unlock()
+	if sess != nil {
+		q.release(sess)
+	}
+}
+
+// release marks the session's request as over, and gives up a lock that no save has.
+func (q *request) release(sess *Session) {
+	if rec, l := sess.end(); l != nil {
+		q.store.release(q.Context, rec, l)
+	}
+}
+
+// saveNow is Session.Save.
+func (q *request) saveNow(ctx context.Context, sess *Session) error {
+	q.mu.Lock()
+	committed := q.committed
+	q.mu.Unlock()
+	detached := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		detached, cancel = context.WithDeadline(detached, deadline)
+		defer cancel()
+	}
+	d, err := q.store.save(detached, sess, committed)
+	if err == nil && !committed {
+		q.store.cookie.write(q.response.Header(), d)
+	}
+	return err
+}
+
+func (q *request) orphaned() {
+	q.store.cfg.Logger.WarnContext(q.Context, "dynasession: a session was changed after its request ended: only an explicit Save stores that", "session", q.sess)
+}
+
+// report tells Observer of what no operation tells.
+func (s *Store) report(ctx context.Context, op, ref string, err error) {
+	if s.cfg.Observer != nil {
+		s.cfg.Observer(ctx, Event{Op: op, Ref: ref, Start: s.now(), Err: err})
+	}
+}
+
+// errorWriter knows whether ErrorHandler has answered.
+type errorWriter struct {
+	http.ResponseWriter
+	wrote bool
+}
+
+func (w *errorWriter) WriteHeader(status int) {
+	w.wrote = w.wrote || status >= 200
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *errorWriter) Write(b []byte) (int, error) {
+	w.wrote = true
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *errorWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// retryAfter is what the default ErrorHandler asks of clients, in seconds.
+const retryAfter = 1
+
+// handleError is the default of Config.ErrorHandler.
+func (s *Store) handleError(w http.ResponseWriter, r *http.Request, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked):
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	case errors.Is(err, ErrGone), errors.Is(err, ErrConflict), errors.Is(err, ErrLockLost):
+		status = http.StatusConflict
+	}
+	if status != http.StatusConflict && !errors.Is(err, context.Canceled) {
+		s.cfg.Logger.ErrorContext(r.Context(), "dynasession: no session for a request", "status", status, "error", err)
+	}
+	answerError(w, status)
+}
+
+func answerError(w http.ResponseWriter, status int) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, http.StatusText(status), status)
+}

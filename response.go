@@ -1,0 +1,162 @@
+package dynasession
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+)
+
+// response is the writer that a handler gets: it has the session saved before the headers
+// go, and drops what is written after that has failed. It can do what the writer below it
+// can, and no more: see writer.
+type response struct {
+	http.ResponseWriter
+	request *request
+}
+
+var _ http.ResponseWriter = (*response)(nil)
+
+// Unwrap serves http.ResponseController: deadlines and full duplex need no save.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	// Informational responses come before the headers that the cookie goes with.
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		if w.request.open() {
+			w.ResponseWriter.WriteHeader(status)
+		}
+		return
+	}
+	if w.request.commit() == nil {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *response) Write(b []byte) (int, error) {
+	if err := w.request.commit(); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *response) WriteString(s string) (int, error) {
+	if err := w.request.commit(); err != nil {
+		return 0, err
+	}
+	return io.WriteString(w.ResponseWriter, s)
+}
+
+// ReadFrom keeps sendfile: io.Copy finds it, and the writer below's.
+func (w *response) ReadFrom(src io.Reader) (int64, error) {
+	if err := w.request.commit(); err != nil {
+		return 0, err
+	}
+	return io.Copy(w.ResponseWriter, src)
+}
+
+// FlushError is what http.ResponseController calls first. Without it, the controller would
+// unwrap, and flush past the save.
+func (w *response) FlushError() error {
+	if !w.can(isFlusher) {
+		return errors.ErrUnsupported
+	}
+	if err := w.request.commit(); err != nil {
+		return err
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *response) flush() { _ = w.FlushError() }
+
+func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if err := w.request.commit(); err != nil {
+		return nil, nil, err
+	}
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+func (w *response) push(target string, opts *http.PushOptions) error {
+	return w.ResponseWriter.(http.Pusher).Push(target, opts)
+}
+
+func isFlusher(w http.ResponseWriter) bool {
+	switch w.(type) {
+	case http.Flusher, interface{ FlushError() error }:
+		return true
+	}
+	return false
+}
+
+func isHijacker(w http.ResponseWriter) bool {
+	_, ok := w.(http.Hijacker)
+	return ok
+}
+
+// can tells whether a writer below has an ability: it unwraps as http.ResponseController
+// does.
+func (w *response) can(has func(http.ResponseWriter) bool) bool {
+	for below := w.ResponseWriter; ; {
+		if has(below) {
+			return true
+		}
+		u, ok := below.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		below = u.Unwrap()
+	}
+}
+
+// writer gives w with the optional interfaces that the writer below has: handlers ask by
+// type assertion, so one that is there must work, and one that does not work must not be.
+func (w *response) writer() http.ResponseWriter {
+	flusher, hijacker := w.can(isFlusher), w.can(isHijacker)
+	_, pusher := w.ResponseWriter.(http.Pusher)
+	switch {
+	case flusher && hijacker && pusher:
+		return flushHijackPusher{w}
+	case flusher && hijacker:
+		return flushHijacker{w}
+	case flusher && pusher:
+		return flushPusher{w}
+	case hijacker && pusher:
+		return hijackPusher{w}
+	case flusher:
+		return flushWriter{w}
+	case hijacker:
+		return hijackWriter{w}
+	case pusher:
+		return pushWriter{w}
+	}
+	return w
+}
+
+// The types are pointers' size, so that making one allocates nothing.
+type (
+	flushWriter       struct{ *response }
+	hijackWriter      struct{ *response }
+	pushWriter        struct{ *response }
+	flushHijacker     struct{ *response }
+	flushPusher       struct{ *response }
+	hijackPusher      struct{ *response }
+	flushHijackPusher struct{ *response }
+)
+
+func (w flushWriter) Flush()       { w.flush() }
+func (w flushHijacker) Flush()     { w.flush() }
+func (w flushPusher) Flush()       { w.flush() }
+func (w flushHijackPusher) Flush() { w.flush() }
+
+func (w hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error)      { return w.hijack() }
+func (w flushHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error)     { return w.hijack() }
+func (w hijackPusher) Hijack() (net.Conn, *bufio.ReadWriter, error)      { return w.hijack() }
+func (w flushHijackPusher) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.hijack() }
+
+func (w pushWriter) Push(target string, opts *http.PushOptions) error   { return w.push(target, opts) }
+func (w flushPusher) Push(target string, opts *http.PushOptions) error  { return w.push(target, opts) }
+func (w hijackPusher) Push(target string, opts *http.PushOptions) error { return w.push(target, opts) }
+func (w flushHijackPusher) Push(target string, opts *http.PushOptions) error {
+	return w.push(target, opts)
+}

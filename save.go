@@ -1,0 +1,327 @@
+package dynasession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// maxTries bounds how often a save merges with what others have written and tries again,
+// beside Config.Timeout.
+const maxTries = 64
+
+// delivery is what a save wants the response to carry.
+type delivery struct {
+	cookie cookieChange
+	id     string
+	rev    int64
+	maxAge int64 // seconds; 0: until the browser ends
+}
+
+type cookieChange int
+
+const (
+	cookieKeep cookieChange = iota
+	cookieSet
+	cookieClear
+)
+
+// save stores what sess has pending. When a new cookie cannot be delivered any more,
+// it refuses what would need one, before it writes.
+func (s *Store) save(ctx context.Context, sess *Session, headersSent bool) (delivery, error) {
+	w := sess.begin()
+	d, now, err := s.perform(ctx, &w, headersSent)
+	sess.settle(&w, now)
+	return d, err
+}
+
+// perform gives what is stored afterwards: nil when the changes are still pending, after an
+// error, or since a session that is empty is not stored.
+func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d delivery, now *stored, err error) {
+	for i := range w.changes {
+		if err := w.changes[i].err; err != nil {
+			return d, nil, err
+		}
+	}
+	if w.destroy {
+		if w.victim != nil {
+			if err := s.destroy(ctx, w.victim.key); err != nil {
+				return d, nil, err
+			}
+		}
+		w.destroy, w.victim = false, nil // done, also if what follows fails
+		w.unlock()
+		d.cookie = cookieClear
+	}
+	ended := w.attrs.until != 0 && w.attrs.until <= s.now().Unix()
+	switch {
+	case w.rec == nil && (ended || len(w.vals.list) == 0 && w.attrs.user == ""):
+		return d, nil, nil
+	case w.rec == nil:
+		if headersSent {
+			return d, nil, errHeadersSent
+		}
+		now, err = s.create(ctx, w)
+	case ended && w.writes():
+		if err := s.destroy(ctx, w.rec.key); err != nil {
+			return d, nil, err
+		}
+		w.unlock()
+		return delivery{cookie: cookieClear}, &stored{}, nil
+	case w.renew || w.remember != nil:
+		if headersSent {
+			return d, nil, errHeadersSent
+		}
+		now, err = s.write(ctx, w)
+	case w.writes():
+		now, err = s.write(ctx, w)
+	default:
+		return d, s.keep(ctx, w), nil
+	}
+	if err != nil {
+		return d, nil, err
+	}
+	w.unlock()
+	if w.rec == nil || w.renew || w.remember != nil || s.cfg.EventualReads {
+		d = s.deliver(now)
+	}
+	return d, now, nil
+}
+
+// unlock says that the lock is given up, by whatever write.
+func (w *work) unlock() {
+	if w.lease != nil {
+		w.lease.leave()
+		w.lease = nil
+	}
+}
+
+func (s *Store) deliver(now *stored) delivery {
+	d := delivery{cookie: cookieSet, id: now.id}
+	if s.cfg.EventualReads {
+		d.rev = now.rec.rev
+	}
+	if s.cfg.Cookie.Persist || now.rec.attrs.idle != 0 {
+		d.maxAge = max(1, now.rec.attrs.until-s.now().Unix())
+	}
+	return d
+}
+
+// create puts a new session's item, under a new id.
+func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
+	id := newID()
+	r := &record{key: s.keys.key(id), rev: 1, marks: newMark(), attrs: w.attrs}
+	r.expires = s.rules.expiry(r.attrs, s.now().Unix())
+	if err := s.encode(r, &w.vals); err != nil {
+		return nil, err
+	}
+	ctx, op := s.start(ctx, "save", r.key)
+	defer func() { op.end(err) }()
+	err = op.untilFree(ctx, func() error { return s.table.create(ctx, &op.trace, r) })
+	refused, err := asRefusal(err)
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil && (refused.item == nil || refused.item.creation() != r.marks) {
+		return nil, fmt.Errorf("%w: the new id is taken", ErrConflict)
+	}
+	return &stored{r, id, w.vals}, nil
+}
+
+// encode fills r with the values.
+func (s *Store) encode(r *record, vals *values) error {
+	data, err := vals.join(s.cfg.Codec)
+	if err != nil {
+		return fmt.Errorf("dynasession: %w", err)
+	}
+	return s.fill(r, data)
+}
+
+// keep ends a request that changed nothing: the expiry is moved if that is due, and the
+// lock given up. Nothing of it is the handler's, so an error is told, and ends nothing: the
+// next request moves the expiry, the lease ends by itself.
+func (s *Store) keep(ctx context.Context, w *work) *stored {
+	now := s.now().Unix()
+	var next *record
+	if s.rules.touchDue(w.rec, now) {
+		r := *w.rec
+		r.attrs = s.rules.stamped(r.attrs, now)
+		r.expires = s.rules.expiry(r.attrs, now)
+		next = &r
+	}
+	same := &stored{w.rec, w.id, w.vals}
+	if w.lease == nil && next == nil {
+		return same
+	}
+	touched, err := s.keepAlive(ctx, w, next, now)
+	w.unlock()
+	if err != nil {
+		s.cfg.Logger.WarnContext(ctx, "dynasession: extending or unlocking a session", "session", s.keys.ref(w.rec.key), "error", err)
+	}
+	if touched {
+		same.rec = next
+	}
+	return same
+}
+
+func (s *Store) keepAlive(ctx context.Context, w *work, next *record, now int64) (touched bool, err error) {
+	name := "touch"
+	if w.lease != nil {
+		name = "release"
+	}
+	ctx, op := s.start(ctx, name, w.rec.key)
+	defer func() { op.end(err) }()
+	if w.lease == nil {
+		err = op.untilFree(ctx, func() error { return s.table.touch(ctx, &op.trace, w.rec, next, now) })
+		refused, err := asRefusal(err) // touched already, ended or destroyed: nothing to do
+		return refused == nil && err == nil, err
+	}
+	for ; ; next = nil {
+		err = op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, w.rec, next, w.lease, now) })
+		refused, err := asRefusal(err)
+		if err != nil || refused == nil {
+			return next != nil && err == nil, err
+		}
+		if next == nil || !w.lease.holds(refused.item) {
+			return false, nil
+		}
+	}
+}
+
+// write stores the changes of a session that has an item: onto it, or, renewed, in its place.
+func (s *Store) write(ctx context.Context, w *work) (_ *stored, err error) {
+	name := "save"
+	if w.renew {
+		name = "renew"
+	}
+	ctx, op := s.start(ctx, name, w.rec.key)
+	defer func() { op.end(err) }()
+	a := attempt{
+		store: s, work: w, op: op,
+		mark: newMark(), creation: w.rec.creation(),
+		base: w.rec, vals: w.vals, doubt: noDoubt,
+	}
+	for {
+		now, err := a.try(ctx)
+		if err != nil || now != nil {
+			return now, err
+		}
+		op.conflicts++
+		if a.pause.tries >= maxTries || a.pause.wait(ctx) != nil {
+			return nil, fmt.Errorf("%w: session %s: gave up after %d tries", ErrConflict, s.keys.ref(w.rec.key), a.pause.tries)
+		}
+	}
+}
+
+const noDoubt = -1
+
+// attempt is a save, over all its tries.
+type attempt struct {
+	*work
+	store    *Store
+	op       *operation
+	mark     string // of all the tries
+	creation string // of the session that was loaded; "" for an item of PHP's
+	base     *record
+	vals     values // base's, with the changes on top
+	doubt    int64  // rev of the first try that ended without an answer
+	renewal  *renewal
+	newID    string
+	pause    backoff
+}
+
+// try sends the save once. It gives nil and nil when that was refused and is worth another.
+func (a *attempt) try(ctx context.Context) (*stored, error) {
+	s, now := a.store, a.store.now().Unix()
+	attrs := a.pending.attrs(s.rules.stamped(a.base.attrs, now), s.rules.lifetime)
+	var next *record
+	var id string
+	var err error
+	if a.renew {
+		next, id, err = a.tryRenew(ctx, attrs, now)
+	} else {
+		id = a.id
+		next, err = a.trySave(ctx, attrs, now)
+	}
+	if a.op.unanswered && a.doubt == noDoubt && !a.renew {
+		a.doubt = a.base.rev
+	}
+	if errors.Is(err, errBusy) {
+		return nil, nil
+	}
+	refused, err := asRefusal(err)
+	if err != nil {
+		return nil, err
+	}
+	if refused == nil {
+		return &stored{next, id, a.vals}, nil
+	}
+	a.renewal = nil
+	return a.rebase(refused.item, now)
+}
+
+func (a *attempt) trySave(ctx context.Context, attrs attrs, now int64) (*record, error) {
+	s := a.store
+	next := &record{
+		key: a.base.key, attrs: attrs, expires: s.rules.expiry(attrs, now),
+		rev: a.base.rev + 1, marks: a.base.marksWith(a.mark), lock: a.base.lock, holder: a.base.holder,
+	}
+	if a.lease != nil {
+		next.lock, next.holder = 0, ""
+	}
+	if err := s.encode(next, &a.vals); err != nil {
+		return nil, err
+	}
+	merge := s.cfg.Concurrency != LastWriteWins
+	return next, s.table.save(ctx, &a.op.trace, a.base, next, now, merge, a.lease)
+}
+
+func (a *attempt) tryRenew(ctx context.Context, attrs attrs, now int64) (*record, string, error) {
+	s := a.store
+	if a.renewal == nil { // else the same bytes with the same token
+		a.newID = newID()
+		fresh := &record{
+			key: s.keys.key(a.newID), attrs: attrs, expires: s.rules.expiry(attrs, now),
+			rev: 1, marks: a.mark,
+		}
+		if err := s.encode(fresh, &a.vals); err != nil {
+			return nil, "", err
+		}
+		a.renewal = &renewal{old: a.base, fresh: fresh, lease: a.lease, now: now, token: newID()[:36]}
+	}
+	err := s.table.renew(ctx, &a.op.trace, a.renewal)
+	return a.renewal.fresh, a.newID, err
+}
+
+// rebase puts the changes onto what another has written: section 3 of the protocol, whose
+// order counts.
+func (a *attempt) rebase(item *record, now int64) (*stored, error) {
+	s := a.store
+	switch {
+	case item != nil && item.hasMark(a.mark): // an earlier try took effect, and nobody said
+		vals, err := s.values(item)
+		return &stored{item, a.id, vals}, err
+	case item == nil || !s.rules.live(item, now) || a.creation != "" && item.creation() != a.creation:
+		return nil, fmt.Errorf("%w: %s", ErrGone, s.keys.ref(a.base.key))
+	case s.cfg.Concurrency == LastWriteWins && !a.renew:
+		return nil, fmt.Errorf("%w: %s", ErrGone, s.keys.ref(a.base.key))
+	case a.lease != nil && !a.lease.holds(item):
+		return nil, fmt.Errorf("%w: session %s", ErrLockLost, s.keys.ref(a.base.key))
+	case a.doubt != noDoubt && item.rev-a.doubt > keptMarks:
+		return nil, fmt.Errorf("%w: session %s: an unanswered write may have been overwritten", ErrConflict, s.keys.ref(a.base.key))
+	}
+	vals, err := s.values(item)
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.changes {
+		if err := a.changes[i].apply(&vals); err != nil {
+			return nil, err
+		}
+	}
+	if a.creation == "" {
+		a.creation = item.creation()
+	}
+	a.base, a.vals = item, vals
+	return nil, nil
+}

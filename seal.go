@@ -1,0 +1,200 @@
+package dynasession
+
+import (
+	"bytes"
+	"compress/flate"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"sync"
+)
+
+// The envelope around data that is compressed or encrypted: two bytes, magic and
+// flags; then, when encrypted, a nonce; then the body. Data that is neither is
+// stored bare, so that other programs and the console can read it, unless it
+// happens to begin with the magic byte.
+const (
+	// 0xC1 begins no UTF-8 text, no MessagePack value and no session of PHP's.
+	sealMagic     = 0xC1
+	flagDeflated  = 1
+	flagEncrypted = 2
+
+	sealHeader    = 2
+	encryptedCost = 12 + 16 // nonce and tag
+
+	// maxPlain bounds what a session may be before compression, and so what a
+	// hostile item may inflate to. Ten times what DynamoDB holds of plain data.
+	maxPlain = 4 << 20
+)
+
+var (
+	errInflate = errors.New("does not inflate to a session")
+	errDecrypt = errors.New("does not decrypt: wrong key, another session's data, or changed")
+	errPlain   = errors.New("is not encrypted, and EncryptionKeys are set")
+	errSealed  = errors.New("is encrypted, and no EncryptionKeys are set")
+	errForm    = errors.New("has an unknown form")
+)
+
+// sealer compresses and encrypts stored data, as configured.
+type sealer struct {
+	keys     [][]byte // AES-256: the first encrypts, all decrypt
+	compress bool
+	bare     bool // others write the table and know no envelope: bytes go through as they are
+}
+
+// seal makes the stored form of plain for the item with that key. rest is the size
+// in bytes of everything else in the item: it decides whether compression saves a
+// write unit.
+func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
+	if len(plain) > maxPlain {
+		return nil, tooLarge(len(plain), maxItem)
+	}
+	if len(plain) == 0 {
+		return nil, nil
+	}
+	if s.bare {
+		return plain, nil
+	}
+	encrypted := len(s.keys) > 0
+	body, flags, size := plain, byte(0), len(plain)
+	if encrypted {
+		flags |= flagEncrypted
+		size += sealHeader + encryptedCost
+	}
+	if s.compress && writeUnits(rest+size) > 1 {
+		deflated := deflate(plain)
+		cost := sealHeader + len(deflated)
+		if encrypted {
+			cost += encryptedCost
+		}
+		if writeUnits(rest+cost) < writeUnits(rest+size) {
+			body, flags = deflated, flags|flagDeflated
+		}
+	}
+	if flags == 0 && plain[0] != sealMagic {
+		return plain, nil
+	}
+	out := make([]byte, 0, sealHeader+encryptedCost+len(body))
+	out = append(out, sealMagic, flags)
+	if !encrypted {
+		return append(out, body...), nil
+	}
+	aead, err := itemCipher(s.keys[0], key)
+	if err != nil {
+		return nil, err
+	}
+	nonce := out[sealHeader : sealHeader+aead.NonceSize()]
+	_, _ = rand.Read(nonce)
+	out = out[:sealHeader+len(nonce)]
+	return aead.Seal(out, nonce, body, associated(key, flags)), nil
+}
+
+// open gives back what seal was given. With keys, bare data does not open:
+// otherwise whoever can write the table could put in what the application trusts.
+func (s *sealer) open(stored []byte, key string) ([]byte, error) {
+	if len(stored) == 0 {
+		return nil, nil
+	}
+	if s.bare {
+		return stored, nil
+	}
+	if stored[0] != sealMagic {
+		if len(s.keys) > 0 {
+			return nil, errPlain
+		}
+		return stored, nil
+	}
+	if len(stored) < sealHeader || stored[1]&^(flagDeflated|flagEncrypted) != 0 {
+		return nil, errForm
+	}
+	flags, body := stored[1], stored[sealHeader:]
+	switch encrypted := flags&flagEncrypted != 0; {
+	case encrypted && len(s.keys) == 0:
+		return nil, errSealed
+	case !encrypted && len(s.keys) > 0:
+		return nil, errPlain
+	case encrypted:
+		var err error
+		if body, err = s.decrypt(body, key, flags); err != nil {
+			return nil, err
+		}
+	}
+	if flags&flagDeflated != 0 {
+		return inflate(body)
+	}
+	return body, nil
+}
+
+func (s *sealer) decrypt(body []byte, key string, flags byte) ([]byte, error) {
+	for _, k := range s.keys {
+		aead, err := itemCipher(k, key)
+		if err != nil {
+			return nil, err
+		}
+		n := aead.NonceSize()
+		if len(body) < n {
+			return nil, errDecrypt
+		}
+		if plain, err := aead.Open(nil, body[:n], body[n:], associated(key, flags)); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, errDecrypt
+}
+
+// itemCipher derives a key for one item. Random nonces of 96 bits are good for 2^32
+// messages under one key (NIST SP 800-38D, section 8.3): of one session, never
+// reached, of a whole table, in a few weeks.
+func itemCipher(key []byte, item string) (cipher.AEAD, error) {
+	derived, err := hkdf.Expand(sha256.New, key, "dynasession item "+item, len(key))
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(derived)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// associated binds the sealed bytes to their item and to their flags.
+func associated(item string, flags byte) []byte {
+	return append([]byte(item), 0, flags)
+}
+
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.DefaultCompression) // fails for unknown levels only
+	return w
+}}
+
+func deflate(plain []byte) []byte {
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	var buf bytes.Buffer
+	buf.Grow(len(plain) / 2)
+	w.Reset(&buf)
+	_, _ = w.Write(plain) // a Buffer takes everything
+	_ = w.Close()
+	return buf.Bytes()
+}
+
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
+func inflate(body []byte) ([]byte, error) {
+	r := inflaters.Get().(io.ReadCloser)
+	defer inflaters.Put(r)
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(body), nil); err != nil {
+		return nil, errInflate
+	}
+	var buf bytes.Buffer
+	buf.Grow(min(4*len(body), maxPlain))
+	n, err := buf.ReadFrom(io.LimitReader(r, maxPlain+1))
+	if err != nil || n > maxPlain {
+		return nil, errInflate
+	}
+	return buf.Bytes(), nil
+}

@@ -1,0 +1,463 @@
+package dynasession
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Session is the session of one request: keyed values, each encoded when it is set
+// and decoded when it is read, and what is known of the session itself. It is made by
+// [Load]; the zero value is not usable. It is safe for concurrent use by the goroutines
+// of its request.
+//
+// Changes are kept in memory until the middleware saves them, right before the
+// response's first byte, or until [Session.Save].
+type Session struct {
+	codec    Codec
+	keys     keyspace
+	rules    rules
+	now      func() time.Time
+	save     func(context.Context) error // set by the middleware
+	orphaned func()                      // called at a change after the request's end
+
+	mu      sync.Mutex
+	id      string  // "" before a new session is saved
+	rec     *record // as loaded or last saved; nil: there is no item
+	born    int64   // of a new session
+	vals    values  // as stored, with pend on top
+	pend    pending
+	version int    // of vals: it counts the changes
+	ended   bool   // the request is over
+	lease   *lease // of the session's lock, while it is held
+}
+
+// flashPrefix begins the keys of flash messages. Each has a key of its own, so that
+// parallel requests' messages are all kept.
+const flashPrefix = "_flash."
+
+// Get gives the value of key, decoded: a copy, which the session does not share. It
+// gives false when there is none, or when it does not decode as a T; [Session.Decode]
+// tells which.
+func Get[T any](s *Session, key string) (T, bool) {
+	var v T
+	raw, ok := s.raw(key)
+	if !ok || s.codec.Unmarshal(raw, &v) != nil {
+		var zero T
+		return zero, false
+	}
+	return v, true
+}
+
+// Pop takes the value of key out of the session: a one-time token, say. Of two requests
+// that pop the same value at the same time one saves; the other's save fails with
+// [ErrConflict] (under [LastWriteWins], both may save). A value that does not decode as a
+// T stays where it is.
+func Pop[T any](s *Session, key string) (T, bool) {
+	var v, zero T
+	for {
+		raw, version, ok := s.rawAt(key)
+		if !ok || s.codec.Unmarshal(raw, &v) != nil {
+			return zero, false
+		}
+		if s.changeAt(version, change{key: key, op: opDrop, popped: true}) {
+			return v, true
+		}
+		v = zero
+	}
+}
+
+// Update sets key to what f makes of its value, the zero T when there is none: counters,
+// carts. When the save finds that another request has changed the key meanwhile, f runs
+// again on the newer value, so that no change is lost. f must therefore be pure: it must
+// depend on nothing but old. A value that does not decode as a T fails the save.
+func Update[T any](s *Session, key string, f func(old T) T) {
+	run := func(old []byte) ([]byte, error) {
+		var v T
+		if old != nil {
+			if err := s.codec.Unmarshal(old, &v); err != nil {
+				return nil, err
+			}
+		}
+		return s.codec.Marshal(f(v))
+	}
+	// f runs without the session's mutex: it is the caller's code.
+	for {
+		raw, version, _ := s.rawAt(key)
+		value, err := run(raw)
+		c := change{key: key, value: value, updates: []update{run}}
+		if err != nil {
+			c.err = fmt.Errorf("dynasession: updating key %q: %w", key, err)
+		}
+		if s.changeAt(version, c) {
+			return
+		}
+	}
+}
+
+// Flashes takes the flash messages that decode as T out of the session, oldest first,
+// and leaves the others. Two requests at the same moment may both get one.
+func Flashes[T any](s *Session) []T {
+	s.mu.Lock()
+	var found []KeyValue
+	for _, kv := range s.vals.list {
+		if strings.HasPrefix(kv.Key, flashPrefix) {
+			found = append(found, kv)
+		}
+	}
+	s.mu.Unlock()
+	var out []T
+	for _, kv := range found {
+		var v T
+		if s.codec.Unmarshal(kv.Value, &v) == nil {
+			out = append(out, v)
+			s.Delete(kv.Key)
+		}
+	}
+	return out
+}
+
+// Set sets key to v, which is encoded at once: later changes of what v points to do not
+// count. A v that does not encode fails the save, unless key is set or deleted again.
+// Setting the value that is there already is no change, and costs no write.
+func (s *Session) Set(key string, v any) {
+	value, err := s.codec.Marshal(v)
+	c := change{key: key, op: opPut, value: value}
+	if err != nil {
+		c.err = fmt.Errorf("dynasession: setting key %q: %w", key, err)
+	}
+	s.change(c)
+}
+
+// Decode decodes the value of key into what v points to. It gives [ErrNoKey] when there
+// is none, or the codec's error.
+func (s *Session) Decode(key string, v any) error {
+	raw, ok := s.raw(key)
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrNoKey, key)
+	}
+	return decode(s.codec, key, raw, v)
+}
+
+func decode(codec Codec, key string, raw []byte, v any) error {
+	if err := codec.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("dynasession: key %q: %w", key, err)
+	}
+	return nil
+}
+
+// Has tells whether key has a value.
+func (s *Session) Has(key string) bool {
+	_, ok := s.raw(key)
+	return ok
+}
+
+// Delete takes key out of the session. An absent key is no change.
+func (s *Session) Delete(key string) { s.change(change{key: key, op: opDrop}) }
+
+// Keys gives the keys that have a value, sorted, without those of flash messages.
+func (s *Session) Keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := make([]string, 0, len(s.vals.list))
+	for _, kv := range s.vals.list {
+		if !strings.HasPrefix(kv.Key, flashPrefix) {
+			keys = append(keys, kv.Key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// AddFlash adds a message that [Flashes] shows once, in this request or a later one.
+func (s *Session) AddFlash(v any) { s.Set(flashPrefix+newMark(), v) }
+
+// ID gives the session's id: the secret that the cookie carries. It is "" before a new
+// session is saved. To show or log a session, use [Session.Ref].
+func (s *Session) ID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// Ref gives a name for the session that opens nothing: safe to show, to log, and to
+// compare with [Info].Ref. It is made of a hash of the id, and is "" as long as ID is.
+func (s *Session) Ref() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ref()
+}
+
+func (s *Session) ref() string {
+	if s.id == "" {
+		return ""
+	}
+	return s.keys.ref(s.keys.key(s.id))
+}
+
+// IsNew tells whether the session has no item in the table yet.
+func (s *Session) IsNew() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec == nil
+}
+
+// Created gives the time of creation, exact to the second. It is the zero Time for a
+// session that PHP made.
+func (s *Session) Created() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return timeOf(s.attrs().born)
+}
+
+// Expires gives the time at which the session ends if nobody uses it from now on, as it
+// is stored, or will be when it is saved.
+func (s *Session) Expires() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rec != nil && s.pend.remember == nil && s.pend.limit == 0 {
+		return timeOf(s.rec.expires)
+	}
+	return timeOf(s.rules.expiry(s.attrs(), s.now().Unix()))
+}
+
+// User gives who is signed in, as told by SetUser; "" for nobody.
+func (s *Session) User() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attrs().user
+}
+
+// AuthTime gives the time of the last SetUser, exact to the second, and the zero Time
+// when nobody is signed in. A handler for something precious can ask for a fresh sign-in
+// by it (OWASP ASVS 5.0, 7.5.1).
+func (s *Session) AuthTime() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return timeOf(s.attrs().auth)
+}
+
+// attrs gives the session's attributes with what is pending on top.
+func (s *Session) attrs() attrs {
+	return s.pend.attrs(s.storedAttrs(), s.rules.lifetime)
+}
+
+func (s *Session) storedAttrs() attrs {
+	if s.rec != nil {
+		return s.rec.attrs
+	}
+	return attrs{born: s.born, until: s.born + s.rules.lifetime}
+}
+
+// SetUser says who has signed in, or with "" that nobody is any longer. The session gets
+// a new id when it is saved, so that an id from before the sign-in is worth nothing
+// (session fixation; OWASP ASVS 5.0, 7.2.4).
+func (s *Session) SetUser(user string) {
+	s.mutate(func() {
+		s.pend.signIn = &signIn{user, epoch(s.now())}
+		s.pend.renew = true
+	})
+}
+
+// Renew gives the session a new id when it is saved, and ends the old one. SetUser does
+// so by itself; call Renew for other changes of privilege.
+func (s *Session) Renew() { s.mutate(func() { s.pend.renew = true }) }
+
+// Remember lets the session last for d from now, used or not, instead of for IdleTimeout
+// and Lifetime: "remember me". Its cookie then outlives the browser. A d of 0 or less
+// undoes it. LimitTo's end still holds.
+func (s *Session) Remember(d time.Duration) {
+	s.mutate(func() {
+		idle := seconds(max(d, 0))
+		if d > 0 {
+			idle = max(idle, 1)
+		}
+		s.pend.remember = &remembering{idle, epoch(s.now())}
+	})
+}
+
+// LimitTo ends the session at t at the latest: when an identity provider's token ends,
+// say (OWASP ASVS 5.0, 7.6.1). It never moves the end to later, and Remember does not pass
+// it. A t that has passed ends the session at the save. The zero Time is no limit.
+func (s *Session) LimitTo(t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	s.mutate(func() { s.pend.limit = earlier(s.pend.limit, epoch(t)) })
+}
+
+// Destroy ends the session. When it is saved its item is deleted and its cookie cleared,
+// and no request that is still running brings it back. What is set afterwards starts a
+// new session, under a new id.
+func (s *Session) Destroy() {
+	s.mutate(func() {
+		s.pend = s.pend.then(pending{destroy: true, victim: s.rec})
+		s.rec, s.id, s.vals = nil, "", values{}
+		s.born = epoch(s.now())
+		s.version++
+	})
+}
+
+// Save stores the changes now, without waiting for the response: for streams and
+// websockets. A new cookie goes into the response's header at once, so call it before
+// the header is sent if the session may be new or renewed; later, such a save is an
+// error. Afterwards the Session shows what is stored, with what other requests have
+// changed. Save also gives up the session's lock ([Lock]); later changes are merged.
+//
+// The deadline of ctx counts, beside Config.Timeout; its cancellation does not, since a
+// client that goes away must not cost a change. The errors are [ErrGone], [ErrConflict],
+// [ErrLockLost], [ErrTooLarge], [ErrUnavailable], [ErrTable], or of a value that did not
+// encode. After an error the changes are kept, and Save may be called again.
+func (s *Session) Save(ctx context.Context) error { return s.save(ctx) }
+
+// LogValue is the session's Ref.
+func (s *Session) LogValue() slog.Value { return slog.StringValue(s.Ref()) }
+
+// String gives the session's Ref.
+func (s *Session) String() string { return s.Ref() }
+
+// Format prints the session's Ref for every verb: no verb prints ids or data.
+func (s *Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.Ref()) }
+
+func (s *Session) raw(key string) ([]byte, bool) {
+	raw, _, ok := s.rawAt(key)
+	return raw, ok
+}
+
+func (s *Session) rawAt(key string) (raw []byte, version int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	raw, ok = s.vals.get(key)
+	return raw, s.version, ok
+}
+
+// mutate runs f under the mutex, and tells of changes that come too late for the
+// middleware to save.
+func (s *Session) mutate(f func()) {
+	s.mu.Lock()
+	f()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		s.orphaned()
+	}
+}
+
+func (s *Session) change(c change) { s.mutate(func() { s.record(c) }) }
+
+// changeAt does so only if nothing has changed since version.
+func (s *Session) changeAt(version int, c change) (done bool) {
+	s.mutate(func() {
+		if done = s.version == version; done {
+			s.record(c)
+		}
+	})
+	return done
+}
+
+// record notes c, whose value for updates is what they made of the present one, and
+// shows it. What changes nothing is left out.
+func (s *Session) record(c change) {
+	old, found := s.vals.get(c.key)
+	prev := s.pend.find(c.key)
+	if c.op == opKeep && prev != nil && prev.op != opKeep && prev.err == nil {
+		c.op, c.updates = opPut, nil // what is stored counts no more: f need not run again
+	}
+	same := c.op != opDrop && found && string(old) == string(c.value) || c.op == opDrop && !found
+	if prev == nil {
+		if same && c.err == nil {
+			return
+		}
+		if found {
+			c.loaded = old
+		}
+	} else if same && c.err == nil && prev.err == nil && prev.op != opKeep {
+		return
+	}
+	value, err := c.value, c.err
+	if c.op == opKeep {
+		c.value = nil
+	}
+	s.version++
+	s.pend.add(c)
+	switch {
+	case err != nil: // the old value shows until the save fails
+	case c.op == opDrop:
+		s.vals.delete(c.key)
+	default:
+		s.vals.set(c.key, value)
+	}
+}
+
+// changed tells whether anything is pending.
+func (s *Session) changed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pend.writes() || s.pend.renew || s.pend.destroy
+}
+
+// end marks the request as over. It gives the lock that is left to be given up.
+func (s *Session) end() (*record, *lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lease
+	s.ended, s.lease = true, nil
+	return s.rec, l
+}
+
+// work is what one save takes on.
+type work struct {
+	pending
+	rec   *record
+	id    string
+	vals  values // with the changes on top
+	attrs attrs  // likewise
+	lease *lease
+}
+
+// begin takes the pending changes for a save. settle must follow.
+func (s *Session) begin() work {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := work{pending: s.pend, rec: s.rec, id: s.id, vals: s.vals.clone(), attrs: s.attrs(), lease: s.lease}
+	s.pend = pending{}
+	return w
+}
+
+// stored is what a save has left in the table.
+type stored struct {
+	rec  *record // nil: nothing
+	id   string
+	vals values
+}
+
+// settle ends a save: with what is stored now, or with nil, and then the changes are
+// pending again. What was changed during the save stays pending, on top.
+func (s *Session) settle(w *work, now *stored) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lease = w.lease
+	if now == nil {
+		s.pend = w.then(s.pend)
+		return
+	}
+	s.version++
+	if s.pend.destroy {
+		s.pend.victim = now.rec
+		return
+	}
+	s.rec, s.id, s.vals = now.rec, now.id, now.vals
+	if now.rec == nil {
+		s.born = epoch(s.now())
+	}
+	for i := range s.pend.changes {
+		c := &s.pend.changes[i]
+		c.loaded, _ = s.vals.get(c.key)
+		_ = c.apply(&s.vals) // an error fails the next save, which applies it again
+	}
+}

@@ -1,0 +1,390 @@
+package dynasession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+)
+
+// SaveHandler is Go's form of PHP's SessionHandlerInterface
+// (https://www.php.net/manual/en/class.sessionhandlerinterface.php). What PHP's open gets
+// as path and name are Config.Table and Config.Name. [Store] implements it.
+type SaveHandler interface {
+	Open(ctx context.Context) error
+	Close() error
+	Read(ctx context.Context, id string) ([]byte, error)
+	Write(ctx context.Context, id string, data []byte) error
+	Destroy(ctx context.Context, id string) error
+	GC(ctx context.Context, maxLifetime time.Duration) (deleted int, err error)
+}
+
+var _ SaveHandler = (*Store)(nil)
+
+// A Store keeps sessions in a DynamoDB table. It is made by [New] or [FromEnv], has no
+// goroutines of its own, and is safe for concurrent use. A program needs one.
+type Store struct {
+	cfg    Config
+	client *dynamodb.Client // for the table itself
+	table  *table
+	keys   keyspace
+	rules  rules
+	sealer sealer
+	cookie cookieMaker
+	lanes  lanes
+	now    func() time.Time
+}
+
+// New makes a Store of a client and a configuration, of which it keeps a copy. It does no
+// I/O. Its error tells all that is wrong with cfg.
+func New(client *dynamodb.Client, cfg Config) (*Store, error) {
+	cfg, err := cfg.complete()
+	if client == nil {
+		err = errors.Join(errors.New("dynasession: New: the client is nil"), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg:    cfg,
+		client: client,
+		table:  newTable(client, &cfg),
+		keys:   newKeyspace(cfg.Name, cfg.InsecurePlainIDs),
+		rules: rules{
+			idle:       seconds(cfg.IdleTimeout),
+			lifetime:   seconds(cfg.Lifetime),
+			touchAfter: seconds(cfg.TouchAfter),
+			notBefore:  notBefore(cfg.NotBefore),
+		},
+		sealer: sealer{
+			keys:     cfg.EncryptionKeys,
+			compress: !cfg.NoCompression,
+			bare:     cfg.ForeignWriters && cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
+		},
+		cookie: newCookieMaker(&cfg),
+		now:    time.Now,
+	}
+	if cfg.ErrorHandler == nil {
+		s.cfg.ErrorHandler = s.handleError
+	}
+	return s, nil
+}
+
+// FromEnv makes a Store with AWS's settings from the SDK's own chain (AWS_REGION,
+// AWS_PROFILE, AWS_ENDPOINT_URL_DYNAMODB, shared files, roles and so on) and with Config
+// from DYNASESSION_* variables ([ConfigFromEnv]).
+func FromEnv(ctx context.Context) (*Store, error) {
+	cfg, err := ConfigFromEnv()
+	if err != nil {
+		return nil, err
+	}
+	aws, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("dynasession: AWS settings: %w", err)
+	}
+	return New(dynamodb.NewFromConfig(aws), cfg)
+}
+
+func notBefore(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	sec := epoch(t)
+	if t.Nanosecond() > 0 {
+		sec++ // born is rounded down: what was born in that second may be older
+	}
+	return sec
+}
+
+// Close has nothing to close: a Store holds no connection, file or goroutine of its own,
+// and the client belongs to the caller. It is there for [SaveHandler], and gives nil.
+func (s *Store) Close() error { return nil }
+
+// CreateID makes a session id of 256 random bits, in letters and digits. It reserves
+// nothing: ids of that size do not meet. PHP calls this create_sid.
+func (s *Store) CreateID() string { return newID() }
+
+// ValidateID tells whether there is a live session under id. An id of the wrong form is
+// false, without asking DynamoDB. Its errors are those of reading.
+func (s *Store) ValidateID(ctx context.Context, id string) (bool, error) {
+	if !s.keys.valid(id) {
+		return false, nil
+	}
+	_, err := s.Read(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Read gives the data of a live session: the bytes that the codec made; none for a session
+// that is empty. It takes no lock and extends nothing. Errors: [ErrNotFound] for no
+// session, or an expired one; [ErrInvalidID], [ErrCorrupt], [ErrUnavailable], [ErrTable].
+func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
+	key, err := s.keyOf(id)
+	if err != nil {
+		return nil, err
+	}
+	ctx, op := s.start(ctx, "read", key)
+	defer func() { op.end(err) }()
+	r, err := s.get(ctx, op, key, 0)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, s.notFound(key)
+	}
+	return s.open(r)
+}
+
+// Write stores data, the bytes of a codec, under id, whether or not there is a session, and
+// extends the idle time: PHP's write. It asks for no lock, merges nothing, and makes a
+// session that was destroyed anew; only a [Session]'s saves refuse to. Requests that are
+// running under [Merge] merge with it. Errors: [ErrInvalidID], [ErrTooLarge], [ErrConflict]
+// when others kept winning, [ErrUnavailable], [ErrTable].
+func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
+	key, err := s.keyOf(id)
+	if err != nil {
+		return err
+	}
+	ctx, op := s.start(ctx, "write", key)
+	defer func() { op.end(err) }()
+
+	now := s.now().Unix()
+	r := &record{key: key, marks: newMark(), rev: 1, attrs: attrs{born: now, until: now + s.rules.lifetime}}
+	r.expires = s.rules.expiry(r.attrs, now)
+	if err := s.fill(r, data); err != nil {
+		return err
+	}
+	for pause := (backoff{}); pause.tries < maxTries; {
+		refused, err := asRefusal(s.table.overwrite(ctx, &op.trace, r, s.rules, now))
+		if err != nil || refused == nil {
+			return err
+		}
+		if old := refused.item; old != nil && s.rules.live(old, now) {
+			// Live, and its absolute end comes before the idle time's.
+			r.expires = s.rules.expiry(old.attrs, now)
+			op.conflicts++
+			if err := pause.wait(ctx); err != nil {
+				break
+			}
+			continue
+		}
+		refused, err = asRefusal(s.table.replace(ctx, &op.trace, r, s.rules, now))
+		if err != nil || refused == nil || refused.item != nil && refused.item.creation() == r.marks {
+			return err
+		}
+		op.conflicts++
+		if err := pause.wait(ctx); err != nil {
+			break
+		}
+	}
+	return fmt.Errorf("%w: session %s", ErrConflict, s.keys.ref(key))
+}
+
+// Destroy deletes the session, whoever has locked it. An absent one is no error.
+// Errors: [ErrInvalidID], [ErrUnavailable], [ErrTable].
+func (s *Store) Destroy(ctx context.Context, id string) error {
+	key, err := s.keyOf(id)
+	if err != nil {
+		return err
+	}
+	return s.destroy(ctx, key)
+}
+
+func (s *Store) destroy(ctx context.Context, key string) (err error) {
+	ctx, op := s.start(ctx, "destroy", key)
+	defer func() { op.end(err) }()
+	return op.untilFree(ctx, func() error { return s.table.destroy(ctx, &op.trace, key) })
+}
+
+// UpdateTimestamp extends a live session's idle time, whatever TouchAfter says. It creates
+// nothing: [ErrNotFound]. Other errors: [ErrInvalidID], [ErrUnavailable], [ErrTable]. PHP
+// has it in SessionUpdateTimestampHandlerInterface.
+func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
+	key, err := s.keyOf(id)
+	if err != nil {
+		return err
+	}
+	ctx, op := s.start(ctx, "touch", key)
+	defer func() { op.end(err) }()
+
+	now := s.now().Unix()
+	expires := now + s.rules.idle
+	for pause := (backoff{}); pause.tries < maxTries; {
+		refused, err := asRefusal(s.table.extend(ctx, &op.trace, key, expires, s.rules, now))
+		if err != nil || refused == nil {
+			return err
+		}
+		old := refused.item
+		if old == nil || !s.rules.live(old, now) {
+			return s.notFound(key)
+		}
+		e := s.rules.expiry(old.attrs, now)
+		if e <= old.expires {
+			return nil // somebody was faster, or it is as long as it can be
+		}
+		// Its own idle time, or its absolute end, makes another expiry.
+		if e != expires {
+			expires = e
+			continue
+		}
+		if err := pause.wait(ctx); err != nil {
+			break
+		}
+	}
+	return fmt.Errorf("%w: session %s", ErrConflict, s.keys.ref(key))
+}
+
+func (s *Store) keyOf(id string) (string, error) {
+	if !s.keys.valid(id) {
+		return "", ErrInvalidID
+	}
+	return s.keys.key(id), nil
+}
+
+func (s *Store) notFound(key string) error {
+	return fmt.Errorf("%w: %s", ErrNotFound, s.keys.ref(key))
+}
+
+// get reads a live session; nil for none. An eventual read is believed only if it shows a
+// live session that is no older than rev, which the cookie carries.
+func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (*record, error) {
+	now := s.now().Unix()
+	if s.cfg.EventualReads {
+		r, err := s.table.get(ctx, &op.trace, key, false)
+		if err != nil || r != nil && s.rules.live(r, now) && r.rev >= rev {
+			return r, err
+		}
+	}
+	r, err := s.table.get(ctx, &op.trace, key, true)
+	if err != nil || r == nil || !s.rules.live(r, now) {
+		return nil, err
+	}
+	return r, nil
+}
+
+var errAlien = errors.New("the data attribute is neither a string nor binary")
+
+// open gives the codec's bytes of r.
+func (s *Store) open(r *record) ([]byte, error) {
+	if r.alien {
+		return nil, corrupt(s.keys.ref(r.key), errAlien)
+	}
+	data, err := s.sealer.open(r.data, r.key)
+	if err != nil {
+		return nil, corrupt(s.keys.ref(r.key), err)
+	}
+	return data, nil
+}
+
+// values gives the keyed values of r.
+func (s *Store) values(r *record) (values, error) {
+	data, err := s.open(r)
+	if err != nil {
+		return values{}, err
+	}
+	vals, err := split(s.cfg.Codec, data)
+	if err != nil {
+		return values{}, corrupt(s.keys.ref(r.key), err)
+	}
+	return vals, nil
+}
+
+// fill puts data into r, sealed, and checks the size of the item that it makes.
+func (s *Store) fill(r *record, data []byte) (err error) {
+	rest := r.sizeWithoutData(&s.cfg.Attributes) + len(s.cfg.Attributes.Data)
+	r.data, err = s.sealer.seal(data, r.key, rest)
+	if err != nil {
+		return err
+	}
+	r.binary = r.data != nil && storeAsBinary(r.data, s.cfg.BinaryData)
+	if size := r.size(&s.cfg.Attributes); size > maxItem {
+		return tooLarge(size, maxItem)
+	}
+	return nil
+}
+
+// operation is one verb at work: its calls' trace, its deadline, and its event.
+type operation struct {
+	trace
+	store  *Store
+	ctx    context.Context // the caller's, for the observer
+	cancel context.CancelFunc
+	name   string
+	key    string
+	begin  time.Time
+}
+
+// start begins an operation under Config.Timeout. end must follow.
+func (s *Store) start(ctx context.Context, name, key string) (context.Context, *operation) {
+	op := &operation{store: s, ctx: ctx, name: name, key: key}
+	if s.cfg.Observer != nil {
+		op.begin = s.now()
+	}
+	ctx, op.cancel = context.WithTimeout(ctx, s.cfg.Timeout)
+	return ctx, op
+}
+
+func (op *operation) end(err error) {
+	op.cancel()
+	s := op.store
+	if s.cfg.Observer == nil {
+		return
+	}
+	e := Event{
+		Op: op.name, Start: op.begin, Duration: s.now().Sub(op.begin), Err: err,
+		ReadUnits: op.readUnits, WriteUnits: op.writeUnits, Conflicts: op.conflicts,
+	}
+	if op.key != "" {
+		e.Ref = s.keys.ref(op.key)
+	}
+	s.cfg.Observer(op.ctx, e)
+}
+
+// untilFree repeats a write without a condition for as long as transactions on its item
+// are in its way.
+func (op *operation) untilFree(ctx context.Context, write func() error) error {
+	for pause := (backoff{}); ; {
+		err := write()
+		if !errors.Is(err, errBusy) {
+			return err
+		}
+		op.conflicts++
+		if pause.wait(ctx) != nil {
+			return unavailable(op.name, err)
+		}
+	}
+}
+
+// asRefusal parts a refusal from other errors. A transaction under way is a refusal that
+// says nothing.
+func asRefusal(err error) (*refusal, error) {
+	if err == nil {
+		return nil, nil
+	}
+	if refused := (*refusal)(nil); errors.As(err, &refused) {
+		return refused, nil
+	}
+	return nil, err
+}
+
+// An Event tells of one operation, for metrics and traces.
+type Event struct {
+	// Op is "load", "save", "touch", "renew", "destroy", "release" (of a lock), or a verb of
+	// Store: "read", "write", "sweep", "user sessions", "destroy user".
+	Op string
+	// Ref names the session as [Session.Ref] does; "" where there is none, or many.
+	Ref      string
+	Start    time.Time
+	Duration time.Duration
+	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them. Refused writes
+	// are billed too, but DynamoDB does not say how much.
+	ReadUnits, WriteUnits float64
+	// Conflicts counts writes that were refused because another had come first.
+	Conflicts int
+	Err       error
+}

@@ -1,0 +1,186 @@
+package dynasession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// CreateTable makes the table: on-demand billing, deletion protection, TTL on the expiry
+// attribute, and the user index, with keys only, when Config.UserIndex names one. It waits
+// until the table is active, for as long as ctx lets it. A right table that is there
+// already is no error; if only its TTL is off, that is turned on. A wrong one is
+// [ErrTable].
+//
+// It needs the permissions dynamodb:CreateTable, DescribeTable, UpdateTimeToLive and
+// DescribeTimeToLive, which the running application does not.
+func (s *Store) CreateTable(ctx context.Context) error {
+	_, err := s.client.CreateTable(ctx, s.tableInput())
+	if inUse := (*types.ResourceInUseException)(nil); err != nil && !errors.As(err, &inUse) {
+		return s.table.translate("CreateTable", err)
+	}
+	for pause := (poll{}); ; {
+		table, err := s.describe(ctx)
+		if err != nil && !errors.Is(err, ErrTable) { // a new table may not show at once
+			return err
+		}
+		if err == nil && table.TableStatus == types.TableStatusActive {
+			break
+		}
+		if err := pause.wait(ctx); err != nil {
+			return fmt.Errorf("dynasession: waiting for table %q: %w", s.cfg.Table, err)
+		}
+	}
+	if err := s.enableTTL(ctx); err != nil {
+		return err
+	}
+	return s.Open(ctx)
+}
+
+func (s *Store) tableInput() *dynamodb.CreateTableInput {
+	protect := true
+	a := &s.cfg.Attributes
+	in := &dynamodb.CreateTableInput{
+		TableName:                 &s.cfg.Table,
+		BillingMode:               types.BillingModePayPerRequest,
+		DeletionProtectionEnabled: &protect,
+		KeySchema:                 hashKey(&a.ID),
+		AttributeDefinitions:      []types.AttributeDefinition{{AttributeName: &a.ID, AttributeType: types.ScalarAttributeTypeS}},
+	}
+	if s.cfg.UserIndex != "" {
+		in.AttributeDefinitions = append(in.AttributeDefinitions,
+			types.AttributeDefinition{AttributeName: &a.User, AttributeType: types.ScalarAttributeTypeS})
+		in.GlobalSecondaryIndexes = []types.GlobalSecondaryIndex{{
+			IndexName: &s.cfg.UserIndex,
+			KeySchema: hashKey(&a.User),
+			// With keys only, saving and touching a session does not write the index.
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+		}}
+	}
+	return in
+}
+
+func hashKey(name *string) []types.KeySchemaElement {
+	return []types.KeySchemaElement{{AttributeName: name, KeyType: types.KeyTypeHash}}
+}
+
+func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
+	out, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.cfg.Table})
+	if err != nil {
+		return nil, s.table.translate("DescribeTable", err)
+	}
+	return out.Table, nil
+}
+
+func (s *Store) describeTTL(ctx context.Context) (attribute string, on bool, err error) {
+	out, err := s.client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &s.cfg.Table})
+	if err != nil {
+		return "", false, s.table.translate("DescribeTimeToLive", err)
+	}
+	ttl := out.TimeToLiveDescription
+	if ttl == nil || ttl.AttributeName == nil {
+		return "", false, nil
+	}
+	on = ttl.TimeToLiveStatus == types.TimeToLiveStatusEnabled || ttl.TimeToLiveStatus == types.TimeToLiveStatusEnabling
+	return *ttl.AttributeName, on, nil
+}
+
+func (s *Store) enableTTL(ctx context.Context) error {
+	if _, on, err := s.describeTTL(ctx); err != nil || on {
+		return err // Open tells if it is on another attribute
+	}
+	enabled := true
+	_, err := s.client.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
+		TableName: &s.cfg.Table,
+		TimeToLiveSpecification: &types.TimeToLiveSpecification{
+			AttributeName: &s.cfg.Attributes.Expires, Enabled: &enabled,
+		},
+	})
+	if err != nil {
+		return s.table.translate("UpdateTimeToLive", err)
+	}
+	return nil
+}
+
+// Open asks DynamoDB whether the table is what Config says: there, active, with the right
+// key, TTL on the right attribute, and the user index if one is configured. Its [ErrTable]
+// tells all that is wrong and what to do. It is for start-up; the middleware works without
+// it. It needs the permissions dynamodb:DescribeTable and DescribeTimeToLive.
+func (s *Store) Open(ctx context.Context) error {
+	table, err := s.describe(ctx)
+	if err != nil {
+		return err
+	}
+	attribute, on, err := s.describeTTL(ctx)
+	if err != nil {
+		return err
+	}
+	var wrong []error
+	fault := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Errorf("%w: table %q: %s", ErrTable, s.cfg.Table, fmt.Sprintf(format, args...)))
+	}
+	a := &s.cfg.Attributes
+	switch table.TableStatus {
+	case types.TableStatusActive, types.TableStatusUpdating:
+	default:
+		fault("its status is %s: wait until it is ACTIVE", table.TableStatus)
+	}
+	if !keyIs(table.KeySchema, table.AttributeDefinitions, a.ID) {
+		fault("its key is %s, not the one hash key %q of type S: set Config.Attributes.ID, or make another table with Store.CreateTable", keyText(table.KeySchema), a.ID)
+	}
+	switch {
+	case !on:
+		fault("TTL is off, so that nothing deletes expired sessions: turn it on for the attribute %q, by UpdateTimeToLive or Store.CreateTable", a.Expires)
+	case attribute != a.Expires:
+		fault("TTL is on the attribute %q, not on %q: set Config.Attributes.Expires, or turn TTL off and on again", attribute, a.Expires)
+	}
+	if s.cfg.UserIndex != "" {
+		s.checkIndex(table, fault)
+	}
+	return errors.Join(wrong...)
+}
+
+func (s *Store) checkIndex(table *types.TableDescription, fault func(string, ...any)) {
+	user := s.cfg.Attributes.User
+	for _, index := range table.GlobalSecondaryIndexes {
+		if index.IndexName == nil || *index.IndexName != s.cfg.UserIndex {
+			continue
+		}
+		if !keyIs(index.KeySchema, table.AttributeDefinitions, user) {
+			fault("the key of index %q is %s, not the one hash key %q of type S: set Config.Attributes.User, or make another index", s.cfg.UserIndex, keyText(index.KeySchema), user)
+		}
+		if index.IndexStatus != types.IndexStatusActive && index.IndexStatus != types.IndexStatusUpdating {
+			fault("the status of index %q is %s: wait until it is ACTIVE", s.cfg.UserIndex, index.IndexStatus)
+		}
+		return
+	}
+	fault("it has no global secondary index %q: add one with the hash key %q of type S and keys only, or leave Config.UserIndex empty", s.cfg.UserIndex, user)
+}
+
+func keyIs(schema []types.KeySchemaElement, attributes []types.AttributeDefinition, name string) bool {
+	if len(schema) != 1 || schema[0].AttributeName == nil || *schema[0].AttributeName != name {
+		return false
+	}
+	for _, a := range attributes {
+		if a.AttributeName != nil && *a.AttributeName == name {
+			return a.AttributeType == types.ScalarAttributeTypeS
+		}
+	}
+	return false
+}
+
+func keyText(schema []types.KeySchemaElement) string {
+	text := ""
+	for _, k := range schema {
+		if k.AttributeName != nil {
+			text += fmt.Sprintf("%s %q ", k.KeyType, *k.AttributeName)
+		}
+	}
+	if text == "" {
+		return "unknown"
+	}
+	return text[:len(text)-1]
+}

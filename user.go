@@ -1,0 +1,169 @@
+package dynasession
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// An Info is one of a user's sessions: "your devices".
+type Info struct {
+	// Ref names the session without opening it; compare it with Session.Ref.
+	Ref string
+	// User is who is signed in.
+	User string
+	// Created is zero for a session that PHP made. LastUsed is exact to TouchAfter; of a
+	// remembered session it is the time of Remember.
+	Created, AuthTime, LastUsed, Expires time.Time
+
+	values *infoValues // a pointer, so that printing an Info prints no data
+}
+
+type infoValues struct {
+	codec Codec
+	vals  values
+	err   error // why there are none
+}
+
+// Decode decodes the value of key, a device label, say, into what v points to. It gives
+// [ErrNoKey] when there is none, [ErrCorrupt] when the stored data cannot be read, or the
+// codec's error.
+func (i Info) Decode(key string, v any) error {
+	if i.values == nil {
+		return fmt.Errorf("%w: %q", ErrNoKey, key)
+	}
+	if i.values.err != nil {
+		return i.values.err
+	}
+	raw, ok := i.values.vals.get(key)
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrNoKey, key)
+	}
+	return decode(i.values.codec, key, raw, v)
+}
+
+// UserSessions lists the live sessions on which user is signed in, the last used first. It
+// needs Config.UserIndex: without one, or with an empty user, it is an error. The index
+// follows the table by a moment, usually well under a second: a session that was signed in
+// just now can be missing. What is listed is read strongly.
+// Errors: [ErrTable], [ErrUnavailable].
+func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err error) {
+	ctx, op := s.start(ctx, "user sessions", "")
+	defer func() { op.end(err) }()
+	keys, err := s.keysOf(ctx, op, user)
+	if err != nil {
+		return nil, err
+	}
+	records, err := s.table.batch(ctx, &op.trace, keys)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now().Unix()
+	var infos []Info
+	for _, r := range records {
+		if r.attrs.user != user || !s.rules.live(r, now) {
+			continue
+		}
+		infos = append(infos, s.info(r))
+	}
+	slices.SortFunc(infos, func(a, b Info) int {
+		return cmp.Or(b.LastUsed.Compare(a.LastUsed), b.Created.Compare(a.Created), cmp.Compare(a.Ref, b.Ref))
+	})
+	return infos, nil
+}
+
+// keysOf asks the index, for items of this store only.
+func (s *Store) keysOf(ctx context.Context, op *operation, user string) ([]string, error) {
+	if s.cfg.UserIndex == "" {
+		return nil, fmt.Errorf("%w: Config.UserIndex is empty: a user's sessions are found by an index", ErrTable)
+	}
+	if user == "" {
+		return nil, errors.New("dynasession: the user is empty")
+	}
+	keys, err := s.table.ofUser(ctx, &op.trace, s.cfg.UserIndex, user)
+	return slices.DeleteFunc(keys, func(key string) bool { return !s.keys.owns(key) }), err
+}
+
+func (s *Store) info(r *record) Info {
+	vals, err := s.values(r)
+	used, _ := s.rules.lastUsed(r)
+	return Info{
+		Ref: s.keys.ref(r.key), User: r.attrs.user,
+		Created: timeOf(r.attrs.born), AuthTime: timeOf(r.attrs.auth),
+		LastUsed: timeOf(used), Expires: timeOf(r.expires),
+		values: &infoValues{s.cfg.Codec, vals, err},
+	}
+}
+
+// userPause is how long DestroyUser gives the index to follow the table.
+const userPause = time.Second
+
+// DestroyUser ends the live sessions on which user is signed in, but for those that keep
+// keeps; a nil keep keeps none. It tells how many it ended. Requests that are running on
+// them do not bring them back.
+//
+// Since the index follows the table by a moment, it asks again until two answers in a row
+// show nothing new, a second apart, and so takes two to three seconds. A sign-in less than
+// the index's lag before the last answer can be missed. It needs Config.UserIndex.
+// Errors: [ErrTable], [ErrUnavailable]; what was ended before counts.
+func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bool) (ended int, err error) {
+	seen := map[string]bool{}
+	for quiet := 0; quiet < 2; {
+		n, fresh, err := s.destroyPass(ctx, user, keep, seen)
+		ended += n
+		if err != nil {
+			return ended, err
+		}
+		if quiet++; fresh {
+			quiet = 0
+		}
+		if quiet == 2 {
+			break
+		}
+		if err := sleep(ctx, userPause+rand.N(userPause/4)); err != nil {
+			return ended, fmt.Errorf("dynasession: DestroyUser: %w", err)
+		}
+	}
+	return ended, nil
+}
+
+// destroyPass ends what the index shows and seen has not. fresh tells whether there was any.
+func (s *Store) destroyPass(ctx context.Context, user string, keep func(Info) bool, seen map[string]bool) (ended int, fresh bool, err error) {
+	ctx, op := s.start(ctx, "destroy user", "")
+	defer func() { op.end(err) }()
+	keys, err := s.keysOf(ctx, op, user)
+	if err != nil {
+		return 0, false, err
+	}
+	keys = slices.DeleteFunc(keys, func(key string) bool { return seen[key] })
+	records, err := s.table.batch(ctx, &op.trace, keys)
+	if err != nil {
+		return 0, false, err
+	}
+	now := s.now().Unix()
+	for _, r := range records {
+		if r.attrs.user != user {
+			continue
+		}
+		live := s.rules.live(r, now)
+		if live && keep != nil && keep(s.info(r)) {
+			continue
+		}
+		err := op.untilFree(ctx, func() error { return s.table.deleteOf(ctx, &op.trace, r.key, user) })
+		refused, err := asRefusal(err)
+		if err != nil {
+			return ended, fresh, err
+		}
+		if refused == nil && live {
+			ended++
+		}
+	}
+	for _, key := range keys {
+		seen[key] = true
+	}
+	return ended, len(keys) > 0, nil
+}

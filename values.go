@@ -1,0 +1,110 @@
+package dynasession
+
+import "slices"
+
+// linearKeys is how many keys are looked through one by one: up to there that is
+// faster than a map, and makes none.
+const linearKeys = 16
+
+// values is an ordered set of keyed, encoded values. The encodings are never changed
+// in place, so copies of the set share them.
+type values struct {
+	list  []KeyValue
+	index map[string]int // of list, once it is longer than linearKeys
+}
+
+// newValues takes list over. Of a key that is there twice, the last one counts, at
+// the first one's place.
+func newValues(list []KeyValue) values {
+	if len(list) <= linearKeys && uniqueKeys(list) == nil {
+		return values{list: list}
+	}
+	var v values
+	for _, kv := range list {
+		v.set(kv.Key, kv.Value)
+	}
+	return v
+}
+
+func (v *values) find(key string) int {
+	if v.index != nil {
+		if i, ok := v.index[key]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range v.list {
+		if v.list[i].Key == key {
+			return i
+		}
+	}
+	return -1
+}
+
+func (v *values) get(key string) ([]byte, bool) {
+	if i := v.find(key); i >= 0 {
+		return v.list[i].Value, true
+	}
+	return nil, false
+}
+
+func (v *values) set(key string, value []byte) {
+	if i := v.find(key); i >= 0 {
+		v.list[i].Value = value
+		return
+	}
+	v.list = append(v.list, KeyValue{key, value})
+	switch {
+	case v.index != nil:
+		v.index[key] = len(v.list) - 1
+	case len(v.list) > linearKeys:
+		v.reindex()
+	}
+}
+
+func (v *values) delete(key string) {
+	i := v.find(key)
+	if i < 0 {
+		return
+	}
+	v.list = slices.Delete(v.list, i, i+1)
+	if v.index != nil {
+		v.reindex()
+	}
+}
+
+func (v *values) reindex() {
+	v.index = make(map[string]int, len(v.list))
+	for i := range v.list {
+		v.index[v.list[i].Key] = i
+	}
+}
+
+// clone copies the set: the copy may be changed, the encodings are shared.
+func (v *values) clone() values {
+	c := values{list: slices.Clone(v.list)}
+	if v.index != nil {
+		c.reindex()
+	}
+	return c
+}
+
+// join encodes the set; nil for an empty one.
+func (v *values) join(codec Codec) ([]byte, error) {
+	if len(v.list) == 0 {
+		return nil, nil
+	}
+	return codec.Join(v.list)
+}
+
+// split is join's reverse.
+func split(codec Codec, data []byte) (values, error) {
+	if len(data) == 0 {
+		return values{}, nil
+	}
+	list, err := codec.Split(data)
+	if err != nil {
+		return values{}, err
+	}
+	return newValues(list), nil
+}
