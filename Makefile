@@ -1,0 +1,53 @@
+# The tests need Go, and for the database either Docker or Java and npm: see
+# internal/localdb. A running DynamoDB Local can be named instead, by setting
+# DYNAMODB_LOCAL_ENDPOINT=http://host:port.
+
+GO       ?= go
+FUZZTIME ?= 30s
+COVERAGE ?= 90
+
+# The modules: this one, and the nested ones but for the tools'.
+MODULES := . $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './tools/*'))
+TOOL     = $(GO) tool -C $(1) -modfile=$(CURDIR)/tools/go.mod
+LOCALDB := $(GO) run ./internal/localdb --
+
+.NOTPARALLEL:
+.PHONY: help test gotest lint vet cover fuzz vuln fmt tidy
+
+help: ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
+
+test: lint vet gotest ## Check everything, as CI does
+
+gotest: ## Run all tests, on the fake and the real DynamoDB Local
+	$(LOCALDB) sh -ec 'for module in $(MODULES); do \
+		$(GO) test -C $$module -race -shuffle=on -count=1 ./...; done'
+
+lint: ## Run the linters, and check that go.mod and go.sum are tidy
+	set -e; for module in $(MODULES); do \
+		$(GO) mod tidy -C $$module -diff; \
+		$(call TOOL,$$module) golangci-lint run; done
+
+vet: ## Run go vet, and build the commands and examples
+	set -e; for module in $(MODULES); do $(GO) vet -C $$module ./...; done
+	$(GO) build ./...
+
+cover: ## Measure the coverage of the root package: at least COVERAGE percent
+	$(LOCALDB) $(GO) test -count=1 -coverprofile=coverage.out .
+	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print; exit $$3 + 0 < $(COVERAGE) }' || \
+		{ echo 'This is less than $(COVERAGE)%.'; exit 1; }
+
+fuzz: ## Run each fuzz test for FUZZTIME
+	@set -e; list=$$($(GO) test -list '^Fuzz' ./...); echo "$$list" | \
+		awk '/^Fuzz/ { target[n++] = $$1 } /^ok/ { while (n > 0) print $$2, target[--n] }' | \
+		while read -r package target; do echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; done
+
+vuln: ## Look for known vulnerabilities in what the code calls
+	$(call TOOL,.) govulncheck ./...
+
+fmt: ## Format the code
+	set -e; for module in $(MODULES); do $(call TOOL,$$module) golangci-lint fmt; done
+
+tidy: ## Tidy go.mod and go.sum of every module
+	set -e; for module in $(MODULES) tools; do $(GO) mod tidy -C $$module; done
