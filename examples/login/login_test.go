@@ -1,0 +1,392 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+)
+
+const (
+	firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+	safari  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
+)
+
+// open gives the shop on an embedded DynamoDB. The tests run in bubbles, where time passes at
+// once.
+func open(t *testing.T) (http.Handler, *dynamotest.Server) {
+	t.Helper()
+	db := dynamotest.NewServer()
+	t.Cleanup(db.Close)
+	store, err := dynasession.New(db.Client(), dynasession.Config{UserIndex: "by-user", ErrorHandler: sorry})
+	require.NoError(t, err)
+	require.NoError(t, store.CreateTable(t.Context()))
+	db.ResetCalls()
+	return handler(store), db
+}
+
+// browser sends requests as one browser does.
+type browser struct {
+	shop   http.Handler
+	agent  string
+	cookie *http.Cookie // nil: none
+}
+
+func (b *browser) send(r *http.Request) *httptest.ResponseRecorder {
+	r.Header.Set("User-Agent", b.agent)
+	if b.cookie != nil {
+		r.AddCookie(b.cookie)
+	}
+	w := httptest.NewRecorder()
+	b.shop.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if b.cookie = c; c.MaxAge < 0 {
+			b.cookie = nil
+		}
+	}
+	return w
+}
+
+func (b *browser) get(path string) string {
+	return b.send(httptest.NewRequest(http.MethodGet, path, http.NoBody)).Body.String()
+}
+
+// post gives the status and where the browser is sent.
+func (b *browser) post(path string, form url.Values) (status int, location string) {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := b.send(r)
+	return w.Code, w.Header().Get("Location")
+}
+
+func (b *browser) add(t *testing.T, tea string) {
+	t.Helper()
+	status, _ := b.post("/cart", url.Values{"tea": {tea}, "do": {"add"}})
+	require.Equal(t, http.StatusSeeOther, status)
+}
+
+func (b *browser) signIn(t *testing.T, name string) {
+	t.Helper()
+	status, location := b.post("/signin", url.Values{"name": {name}, "password": {password}})
+	require.Equal(t, http.StatusSeeOther, status)
+	require.Equal(t, "/", location)
+	require.Contains(t, b.get("/"), "Hello, <b>"+name+"</b>")
+}
+
+func TestLookingAroundCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, db := open(t)
+		b := &browser{shop: h}
+		require.Contains(t, b.get("/"), "Loose leaf tea")
+		require.Contains(t, b.get("/style.css"), "color-scheme")
+		require.Nil(t, b.cookie)
+		require.Zero(t, db.Calls().Count(""))
+
+		b.add(t, "assam")
+		db.ResetCalls()
+		b.get("/style.css")
+		require.Zero(t, db.Calls().Count(""))
+	})
+}
+
+func TestSignIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		b.add(t, "assam")
+		before := *b.cookie
+
+		status, _ := b.post("/signin", url.Values{"name": {"ann"}, "password": {"wrong"}})
+		require.Equal(t, http.StatusUnprocessableEntity, status)
+		require.Equal(t, before.Value, b.cookie.Value)
+
+		b.signIn(t, "ann")
+		require.NotEqual(t, before.Value, b.cookie.Value, "session fixation")
+		require.Contains(t, b.get("/"), `id="count-assam">1<`)
+
+		old := &browser{shop: h, cookie: &before}
+		require.NotContains(t, old.get("/"), "ann")
+		require.Contains(t, old.get("/"), "It is empty")
+
+		b.signIn(t, "bob")
+		require.Contains(t, b.get("/"), "It is empty", "another person's cart")
+	})
+}
+
+func TestRemember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b, short := &browser{shop: h}, &browser{shop: h}
+		short.signIn(t, "ann")
+		require.Zero(t, short.cookie.MaxAge)
+		b.post("/signin", url.Values{"name": {"ann"}, "password": {password}, "remember": {"on"}})
+		require.Equal(t, 30*24*60*60, b.cookie.MaxAge)
+
+		time.Sleep(29 * 24 * time.Hour)
+		require.Contains(t, b.get("/"), "Hello, <b>ann</b>")
+		require.Contains(t, b.get("/devices"), "remembered until 31 January") // the bubble begins on 1 January
+		require.NotContains(t, short.get("/"), "ann")
+		time.Sleep(24 * time.Hour)
+		require.NotContains(t, b.get("/"), "ann")
+	})
+}
+
+// meet lets the next two writes wait for each other, and counts all.
+func meet(db *dynamotest.Server) *atomic.Int32 {
+	var writes atomic.Int32
+	var both sync.WaitGroup
+	both.Add(2)
+	db.Intercept(func(_ context.Context, r dynamotest.Request, apply func()) error {
+		if r.Operation == "UpdateItem" && writes.Add(1) <= 2 {
+			both.Done()
+			both.Wait()
+		}
+		apply()
+		return nil
+	})
+	return &writes
+}
+
+func TestTwoTabsFillOneCart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, db := open(t)
+		b := &browser{shop: h}
+		b.add(t, "oolong")
+
+		writes := meet(db)
+		var tabs sync.WaitGroup
+		for _, tea := range []string{"assam", "sencha"} {
+			tab := *b
+			tabs.Go(func() { tab.add(t, tea) })
+		}
+		tabs.Wait()
+		require.GreaterOrEqual(t, writes.Load(), int32(3), "the tabs did not meet")
+
+		page := b.get("/")
+		for _, name := range []string{"Oolong", "Assam", "Sencha"} {
+			require.Contains(t, page, `id="count-`+strings.ToLower(name)+`">1<`)
+			require.Contains(t, page, name+" is in your cart.")
+		}
+	})
+}
+
+func TestCart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		b.add(t, "assam")
+		b.add(t, "assam")
+		require.Contains(t, b.get("/"), "€13.80")
+		b.post("/cart", url.Values{"tea": {"assam"}, "do": {"remove"}})
+		require.Contains(t, b.get("/"), `id="count-assam">1<`)
+		b.post("/cart", url.Values{"tea": {"assam"}, "do": {"remove"}})
+		b.post("/cart", url.Values{"tea": {"assam"}, "do": {"remove"}})
+		require.Contains(t, b.get("/"), "It is empty")
+		status, _ := b.post("/cart", url.Values{"tea": {"coffee"}, "do": {"add"}})
+		require.Equal(t, http.StatusBadRequest, status)
+	})
+}
+
+func TestFlashIsShownOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		b.add(t, "assam")
+		require.Contains(t, b.get("/"), "Assam is in your cart.")
+		require.NotContains(t, b.get("/"), "Assam is in your cart.")
+	})
+}
+
+func TestPay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		b.add(t, "assam")
+		_, location := b.post("/pay", nil)
+		require.Equal(t, "/signin", location, "nobody is signed in")
+
+		b.signIn(t, "ann")
+		time.Sleep(freshFor + time.Second)
+		_, location = b.post("/pay", nil)
+		require.Equal(t, "/signin", location, "the sign-in is old")
+		require.Contains(t, b.get("/signin"), "Please sign in before you pay.")
+
+		before := b.cookie.Value
+		b.signIn(t, "ann")
+		require.NotEqual(t, before, b.cookie.Value)
+		_, location = b.post("/pay", nil)
+		require.Equal(t, "/", location)
+		require.Contains(t, b.get("/"), "You have paid €6.90")
+		_, _ = b.post("/pay", nil)
+		require.NotContains(t, b.get("/"), "You have paid", "twice")
+	})
+}
+
+func TestTwoTabsPayOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, db := open(t)
+		b := &browser{shop: h}
+		b.add(t, "assam")
+		b.signIn(t, "ann")
+		meet(db)
+		var tabs sync.WaitGroup
+		statuses := make([]int, 2)
+		for i := range statuses {
+			tab := *b
+			tabs.Go(func() { statuses[i], _ = tab.post("/pay", nil) })
+		}
+		tabs.Wait()
+		require.ElementsMatch(t, []int{http.StatusSeeOther, http.StatusConflict}, statuses)
+		require.Equal(t, 1, strings.Count(b.get("/"), "You have paid"))
+	})
+}
+
+func TestOneTabPaysTheOtherAdds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, db := open(t)
+		b := &browser{shop: h}
+		b.add(t, "assam")
+		b.signIn(t, "ann")
+		meet(db)
+		var tabs sync.WaitGroup
+		var status int
+		first, second := *b, *b
+		tabs.Go(func() { status, _ = first.post("/pay", nil) })
+		tabs.Go(func() { second.add(t, "sencha") })
+		tabs.Wait()
+		page := b.get("/")
+		require.Contains(t, page, `id="count-sencha">1<`)
+		paid := status == http.StatusSeeOther // else the other was first
+		require.Equal(t, paid, strings.Contains(page, "You have paid €6.90"))
+		require.Equal(t, !paid, strings.Contains(page, `id="count-assam">1<`))
+	})
+}
+
+func TestDevices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		stranger := &browser{shop: h}
+		_, location := stranger.post("/devices/signout", nil)
+		require.Equal(t, "/signin", location)
+		stranger.signIn(t, "bob")
+
+		desk := &browser{shop: h, agent: firefox}
+		phone := &browser{shop: h, agent: safari}
+		tablet := &browser{shop: h}
+		for _, b := range []*browser{desk, phone, tablet} {
+			b.signIn(t, "ann")
+		}
+		time.Sleep(45 * time.Minute)
+		desk.get("/")
+
+		page := desk.get("/devices")
+		require.Equal(t, 1, strings.Count(page, "this device"))
+		require.Contains(t, page, `Firefox on Linux <span class="badge">this device</span>`)
+		require.Contains(t, page, "<h2>Safari on iPhone</h2>")
+		require.Contains(t, page, "<h2>Unknown browser</h2>")
+		require.Contains(t, page, "last used in the last ten minutes")
+		require.Contains(t, page, "last used 45 minutes ago")
+
+		// One device.
+		ref := regexp.MustCompile(`value="([^"]+)" aria-label="Sign out Safari on iPhone"`).FindStringSubmatch(page)
+		require.NotNil(t, ref)
+		_, location = desk.post("/devices/signout", url.Values{"ref": {ref[1]}})
+		require.Equal(t, "/devices", location)
+		page = desk.get("/devices")
+		require.Contains(t, page, "Signed out elsewhere: 1.")
+		require.NotContains(t, page, "iPhone")
+		require.NotContains(t, phone.get("/"), "ann")
+		require.Contains(t, tablet.get("/"), "ann")
+
+		// All others.
+		phone.signIn(t, "ann")
+		desk.post("/devices/signout", nil)
+		require.Contains(t, desk.get("/devices"), "Signed out elsewhere: 2.")
+		require.NotContains(t, phone.get("/"), "ann")
+		require.NotContains(t, tablet.get("/"), "ann")
+		require.Contains(t, desk.get("/"), "ann")
+		require.Contains(t, stranger.get("/"), "bob")
+	})
+}
+
+func TestSignOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		b.signIn(t, "ann")
+		stolen := &browser{shop: h, cookie: b.cookie}
+		_, location := b.post("/signout", nil)
+		require.Equal(t, "/", location)
+		require.Nil(t, b.cookie)
+		require.NotContains(t, stolen.get("/"), "ann")
+	})
+}
+
+func TestOtherSitesCannotPost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		b.signIn(t, "ann")
+		for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://example.org"} {
+			r := httptest.NewRequest(http.MethodPost, "/signout", http.NoBody)
+			r.Header.Set(name, value)
+			require.Equal(t, http.StatusForbidden, b.send(r).Code)
+		}
+		require.Contains(t, b.get("/"), "ann")
+	})
+}
+
+func TestSorry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, db := open(t)
+		b := &browser{shop: h}
+		b.signIn(t, "ann")
+		db.Fault(dynamotest.Fault{Kind: dynamotest.Refuse, Times: -1})
+		w := b.send(httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		require.Contains(t, w.Body.String(), "Our database does not answer.")
+		db.ClearFaults()
+		require.Contains(t, b.get("/"), "ann")
+	})
+}
+
+func TestOpenStore(t *testing.T) {
+	db := dynamotest.NewServer()
+	t.Cleanup(db.Close)
+	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", db.URL())
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_PROFILE", "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	_, err := openStore(t.Context(), false)
+	require.ErrorIs(t, err, dynasession.ErrTable)
+	_, err = openStore(t.Context(), true)
+	require.NoError(t, err)
+	_, err = openStore(t.Context(), false)
+	require.NoError(t, err)
+}
+
+func TestDeviceName(t *testing.T) {
+	for agent, want := range map[string]string{
+		firefox:       "Firefox on Linux",
+		safari:        "Safari on iPhone",
+		"curl/8.14.1": "curl",
+		"":            "Unknown browser",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0": "Edge on Windows",
+		"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36":               "Chrome on Android",
+	} {
+		require.Equal(t, want, deviceName(agent))
+	}
+}

@@ -1,0 +1,226 @@
+// Login is a small tea shop with all that sessions are for: a cart that two tabs may change at
+// once, messages shown once, signing in, "your devices", and signing out, here or everywhere.
+// All state is in the session: run as many copies as you like on one table. It needs no AWS:
+// see openStore.
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dynasession/dynasession"
+)
+
+const (
+	password   = "tea" // of everybody: put your own check into signIn
+	freshFor   = 10 * time.Minute
+	rememberMe = 30 * 24 * time.Hour
+)
+
+func main() {
+	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), "localhost:8080"), "the address to listen on")
+	create := flag.Bool("create-table", false, "make the table first, if it is not there")
+	flag.Parse()
+	if err := run(*addr, *create); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(addr string, create bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	store, err := openStore(ctx, create)
+	if err != nil {
+		return err
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	fmt.Printf("Listening on http://%s:%d\n", cmp.Or(host, "localhost"), ln.Addr().(*net.TCPAddr).Port)
+
+	srv := &http.Server{
+		Handler:           handler(store),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done(): // let the requests that are running end
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return srv.Shutdown(ctx)
+}
+
+type shop struct{ store *dynasession.Store }
+
+func handler(store *dynasession.Store) http.Handler {
+	s := shop{store}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.home)
+	mux.HandleFunc("POST /cart", s.cart)
+	mux.HandleFunc("POST /pay", s.pay)
+	mux.HandleFunc("GET /signin", s.signInPage)
+	mux.HandleFunc("POST /signin", s.signIn)
+	mux.HandleFunc("POST /signout", s.signOut)
+	mux.HandleFunc("GET /devices", s.devices)
+	mux.HandleFunc("POST /devices/signout", s.signOutDevices)
+	mux.HandleFunc("GET /style.css", style) // never calls Load, so it costs no call to DynamoDB
+	return http.NewCrossOriginProtection().Handler(store.Middleware(mux))
+}
+
+func (s shop) home(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return // the middleware answers, here and below
+	}
+	cart, _ := dynasession.Get[map[string]int](sess, "cart")
+	show(w, http.StatusOK, "shop", sess, view{Cart: newCart(cart)})
+}
+
+// cart puts a tea into the cart, or takes one out.
+func (s shop) cart(w http.ResponseWriter, r *http.Request) {
+	i := slices.IndexFunc(shelf, func(t tea) bool { return t.ID == r.FormValue("tea") })
+	if i < 0 {
+		http.Error(w, "We have no such tea.", http.StatusBadRequest)
+		return
+	}
+	tea, by := shelf[i], -1
+	if r.FormValue("do") == "add" {
+		by = 1
+	}
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	// When another tab has changed the cart meanwhile, the function runs again on its cart.
+	dynasession.Update(sess, "cart", func(cart map[string]int) map[string]int {
+		if cart == nil {
+			cart = map[string]int{}
+		}
+		if cart[tea.ID] = min(cart[tea.ID]+by, 99); cart[tea.ID] <= 0 {
+			delete(cart, tea.ID)
+		}
+		return cart
+	})
+	if by > 0 {
+		sess.AddFlash(tea.Name + " is in your cart.")
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// pay asks for a fresh sign-in first.
+func (s shop) pay(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	if time.Since(sess.AuthTime()) > freshFor { // also when nobody is signed in
+		sess.AddFlash("Please sign in before you pay. We ask again after ten minutes.")
+		http.Redirect(w, r, "/signin", http.StatusSeeOther)
+		return
+	}
+	// Nobody pays twice, or for what another tab has just changed: then Pop finds nothing, or
+	// the save fails with ErrConflict. To charge a card, call sess.Save first.
+	if cart, _ := dynasession.Pop[map[string]int](sess, "cart"); len(cart) > 0 {
+		sess.AddFlash("Thank you. You have paid " + newCart(cart).Total.String() + ", in play money.")
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (s shop) signInPage(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	show(w, http.StatusOK, "signin", sess, view{Name: sess.User()})
+}
+
+func (s shop) signIn(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	name := strings.TrimSpace(r.FormValue("name"))
+	if name == "" || len(name) > 200 || r.FormValue("password") != password {
+		show(w, http.StatusUnprocessableEntity, "signin", sess, view{Name: name, Refused: true})
+		return
+	}
+	if sess.User() != "" && sess.User() != name {
+		sess.Destroy() // another person's: what follows starts a new session
+	}
+	sess.SetUser(name) // gives the session a new id: one from before the sign-in is worth nothing
+	remember := r.FormValue("remember") != ""
+	if remember {
+		sess.Remember(rememberMe)
+	}
+	sess.Set("device", device{deviceName(r.UserAgent()), remember})
+	sess.AddFlash("Welcome, " + name + ".")
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (s shop) signOut(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	sess.Destroy()
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (s shop) devices(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	if sess.User() == "" {
+		http.Redirect(w, r, "/signin", http.StatusSeeOther)
+		return
+	}
+	infos, err := s.store.UserSessions(r.Context(), sess.User())
+	if err != nil {
+		sorry(w, r, err)
+		return
+	}
+	show(w, http.StatusOK, "devices", sess, view{Devices: newRows(infos, sess.Ref())})
+}
+
+// signOutDevices ends one of the user's other sessions, or all of them.
+func (s shop) signOutDevices(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	if sess.User() == "" {
+		http.Redirect(w, r, "/signin", http.StatusSeeOther)
+		return
+	}
+	ref := r.FormValue("ref") // "": all
+	n, err := s.store.DestroyUser(r.Context(), sess.User(), func(i dynasession.Info) bool {
+		return i.Ref == sess.Ref() || ref != "" && i.Ref != ref
+	})
+	if err != nil {
+		sorry(w, r, err)
+		return
+	}
+	sess.AddFlash(fmt.Sprintf("Signed out elsewhere: %d.", n))
+	http.Redirect(w, r, "/devices", http.StatusSeeOther)
+}

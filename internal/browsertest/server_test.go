@@ -1,0 +1,196 @@
+package browsertest
+
+import (
+	"bufio"
+	"crypto/rand"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// build gives the path of the program examples/login.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "login")
+	cmd := exec.Command("go", "build", "-o", program, "./examples/login")
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	return program
+}
+
+// site is several copies of the program, on one table and behind one address.
+type site struct {
+	URL     string // as browsers see it
+	DB      *gate
+	program string
+	env     []string
+
+	mu     sync.Mutex
+	copies []*server
+}
+
+// server is a process that runs the program.
+type server struct {
+	cmd    *exec.Cmd
+	url    *url.URL
+	served int // requests; guarded by site.mu
+	dead   bool
+}
+
+func newSite(t *testing.T, program, endpoint string) *site {
+	t.Helper()
+	db := &gate{next: proxyTo(t, endpoint)}
+	dbServer := httptest.NewServer(db)
+	t.Cleanup(dbServer.Close)
+	s := &site{DB: db, program: program, env: []string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + t.TempDir(), // no AWS settings but these
+		"AWS_ENDPOINT_URL_DYNAMODB=" + dbServer.URL,
+		"AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=test",
+		"AWS_SECRET_ACCESS_KEY=test",
+		"DYNASESSION_TABLE=browsertest-" + rand.Text(),
+	}}
+	front := httptest.NewServer(&httputil.ReverseProxy{Rewrite: s.route})
+	t.Cleanup(front.Close)
+	s.URL = strings.Replace(front.URL, "127.0.0.1", "localhost", 1)
+	return s
+}
+
+// route sends a request to the first copy that lives.
+func (s *site) route(r *httputil.ProxyRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.copies {
+		if !c.dead {
+			c.served++
+			r.SetURL(c.url)
+			r.Out.Host = r.In.Host
+			return
+		}
+	}
+}
+
+// start starts one more copy, and waits until it listens.
+func (s *site) start(t *testing.T, args ...string) *server {
+	t.Helper()
+	cmd := exec.Command(s.program, append(args, "-addr", "localhost:0")...)
+	cmd.Env = s.env
+	cmd.Stderr = t.Output()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &server{cmd: cmd}
+	t.Cleanup(func() { s.kill(c) })
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		address, ok := strings.CutPrefix(lines.Text(), "Listening on ")
+		if !ok {
+			continue
+		}
+		if c.url, err = url.Parse(address); err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, stdout)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.copies = append(s.copies, c)
+		return c
+	}
+	t.Fatal("the program has ended before it listened")
+	return nil
+}
+
+// kill ends a copy at once, with SIGKILL.
+func (s *site) kill(c *server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.dead {
+		return
+	}
+	c.dead = true
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
+}
+
+// served tells how many requests c has had.
+func (s *site) served(c *server) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.served
+}
+
+func proxyTo(t *testing.T, address string) http.Handler {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
+}
+
+// gate stands between the programs and DynamoDB. It counts operations, and can let some wait
+// for each other, so that they meet for sure.
+type gate struct {
+	next http.Handler
+
+	mu        sync.Mutex
+	calls     map[string]int
+	operation string
+	missing   int
+	open      chan struct{}
+}
+
+// hold lets the next n calls of an operation wait until all of them are there.
+func (g *gate) hold(operation string, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.operation, g.missing, g.open = operation, n, make(chan struct{})
+}
+
+// count tells how often an operation was called.
+func (g *gate) count(operation string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.calls[operation]
+}
+
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	select {
+	case <-g.pass(operation):
+		g.next.ServeHTTP(w, r)
+	case <-r.Context().Done():
+	}
+}
+
+// pass gives a channel that is closed when the call may go on.
+func (g *gate) pass(operation string) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.calls == nil {
+		g.calls = map[string]int{}
+	}
+	g.calls[operation]++
+	wait := g.open
+	if g.missing == 0 || operation != g.operation {
+		wait = make(chan struct{})
+		close(wait)
+	} else if g.missing--; g.missing == 0 {
+		close(g.open)
+	}
+	return wait
+}
