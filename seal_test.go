@@ -1,0 +1,353 @@
+package dynasession
+
+import (
+	"bytes"
+	"compress/flate"
+	"crypto/rand"
+	"fmt"
+	mrand "math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	sealKey1 = bytes.Repeat([]byte{0x11}, 32)
+	sealKey2 = bytes.Repeat([]byte{0x22}, 32)
+	sealKey3 = bytes.Repeat([]byte{0x33}, 32)
+)
+
+const sealItem = "session_0123456789abcdef"
+
+// repetitive and random data, of that many bytes; neither begins with the magic byte.
+func repetitive(n int) []byte { return bytes.Repeat([]byte(`{"k":"vvvv"},`), n/13+1)[:n] }
+
+func incompressible(n int) []byte {
+	out := make([]byte, n)
+	r := mrand.NewChaCha8([32]byte{byte(n), byte(n >> 8)})
+	_, _ = r.Read(out)
+	if n > 0 {
+		out[0] = '{'
+	}
+	return out
+}
+
+// mixed is half and half, so that it deflates by a little.
+func mixed(n int) []byte { return append(repetitive(n/4), incompressible(n-n/4)...) }
+
+// TestSeal goes through all settings, kinds of data and sizes around the borders of write
+// units: everything opens again, and compression is used when, and only when, it saves one.
+func TestSeal(t *testing.T) {
+	sizes := []int{1, 2, 3, 100}
+	for _, border := range []int{1, 2, 3} {
+		for _, d := range []int{-31, -30, -29, -2, -1, 0, 1, 2, 3} {
+			sizes = append(sizes, border*1024+d)
+		}
+	}
+	sizes = append(sizes, 40<<10)
+	kinds := map[string]func(int) []byte{"repetitive": repetitive, "random": incompressible, "mixed": mixed}
+	for _, compress := range []bool{false, true} {
+		for _, keys := range [][][]byte{nil, {sealKey1}, {sealKey2, sealKey1}} {
+			s := &sealer{compress: compress, keys: keys}
+			for kind, data := range kinds {
+				t.Run(fmt.Sprintf("compress %v, %d keys, %s", compress, len(keys), kind), func(t *testing.T) {
+					deflatedOnce, bareOnce := false, false
+					for _, size := range sizes {
+						original := data(size)
+						header := 0 // of what is not compressed
+						deflated := 2 + len(deflateBytes(t, original))
+						if len(keys) > 0 {
+							header = 2 + 12 + 16
+							deflated += 12 + 16
+						}
+						fits := 1023 - (deflated+1023)%1024 // beside that, it just fits into its units
+						for _, rest := range []int{0, 1, 150, 1023, fits, fits + 1, fits + 2, max(fits-1, 0)} {
+							plain := bytes.Clone(original)
+							stored, err := s.seal(plain, sealItem, rest)
+							require.NoError(t, err)
+							require.True(t, bytes.Equal(original, plain), "what is sealed stays as it is")
+							opened, err := s.open(stored, sealItem)
+							require.NoError(t, err)
+							require.True(t, bytes.Equal(original, opened))
+
+							if len(keys) > 0 {
+								require.False(t, size > 12 && bytes.Contains(stored, plain[:13]))
+							}
+							saves := billed(rest+deflated) < billed(rest+size+header)
+							want := size + header
+							if compress && saves {
+								want = deflated
+								deflatedOnce = true
+							} else {
+								bareOnce = true
+							}
+							require.Len(t, stored, want, "%d bytes beside %d: deflated %d, else %d", size, rest, deflated, size+header)
+							if len(keys) == 0 && (!compress || !saves) {
+								require.True(t, bytes.Equal(plain, stored), "bare, so that others can read it")
+							}
+						}
+					}
+					assert.True(t, bareOnce)
+					assert.Equal(t, compress && kind != "random", deflatedOnce)
+				})
+			}
+		}
+	}
+}
+
+func billed(size int) int { return max(1, (size+1023)/1024) }
+
+var testDeflater, _ = flate.NewWriter(nil, flate.DefaultCompression) // one, since they are large
+
+func deflateBytes(t *testing.T, plain []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	testDeflater.Reset(&b)
+	_, err := testDeflater.Write(plain)
+	require.NoError(t, err)
+	require.NoError(t, testDeflater.Close())
+	return b.Bytes()
+}
+
+func TestSealEmpty(t *testing.T) {
+	for _, s := range []*sealer{{}, {compress: true}, {keys: [][]byte{sealKey1}}, {bare: true}} {
+		for _, plain := range [][]byte{nil, {}} {
+			stored, err := s.seal(plain, sealItem, 0)
+			require.NoError(t, err)
+			assert.Nil(t, stored)
+			opened, err := s.open(plain, sealItem)
+			require.NoError(t, err)
+			assert.Empty(t, opened)
+		}
+	}
+}
+
+func TestSealBare(t *testing.T) {
+	s := &sealer{bare: true, compress: true}
+	for _, data := range [][]byte{[]byte("a|i:1;"), repetitive(9000), {sealMagic}, {sealMagic, 1, 2}, {sealMagic, 0xff}} {
+		stored, err := s.seal(data, sealItem, 0)
+		require.NoError(t, err)
+		assert.Equal(t, data, stored)
+		opened, err := s.open(data, sealItem)
+		require.NoError(t, err)
+		assert.Equal(t, data, opened)
+	}
+}
+
+func TestSealMagicByte(t *testing.T) {
+	for _, plain := range [][]byte{{sealMagic}, {sealMagic, 0}, {sealMagic, 1}, {sealMagic, 2, 3}, append([]byte{sealMagic}, repetitive(5000)...)} {
+		for _, s := range []*sealer{{}, {compress: true}, {keys: [][]byte{sealKey1}}, {compress: true, keys: [][]byte{sealKey1}}} {
+			stored, err := s.seal(plain, sealItem, 0)
+			require.NoError(t, err)
+			assert.NotEqual(t, plain, stored, "it would be taken for an envelope")
+			opened, err := s.open(stored, sealItem)
+			require.NoError(t, err)
+			assert.Equal(t, plain, opened)
+		}
+	}
+}
+
+func TestSealKeyRing(t *testing.T) {
+	plain := []byte(`{"a":1}`)
+	sealed := func(keys ...[]byte) []byte {
+		stored, err := (&sealer{keys: keys}).seal(plain, sealItem, 0)
+		require.NoError(t, err)
+		return stored
+	}
+	for name, tc := range map[string]struct {
+		stored []byte
+		keys   [][]byte
+		err    error
+	}{
+		"same":                {sealed(sealKey1), [][]byte{sealKey1}, nil},
+		"a new one before it": {sealed(sealKey1), [][]byte{sealKey2, sealKey1}, nil},
+		"the last of three":   {sealed(sealKey1), [][]byte{sealKey3, sealKey2, sealKey1}, nil},
+		"the first encrypts":  {sealed(sealKey2, sealKey1), [][]byte{sealKey2}, nil},
+		"only the first does": {sealed(sealKey2, sealKey1), [][]byte{sealKey1}, errDecrypt},
+		"dropped":             {sealed(sealKey1), [][]byte{sealKey2, sealKey3}, errDecrypt},
+		"none any more":       {sealed(sealKey1), nil, errSealed},
+		"not sealed":          {plain, [][]byte{sealKey1}, errPlain},
+		"not sealed, flagged": {append([]byte{sealMagic, 0}, plain...), [][]byte{sealKey1}, errPlain},
+		"only deflated":       {append([]byte{sealMagic, flagDeflated}, deflateBytes(t, plain)...), [][]byte{sealKey1}, errPlain},
+		"unknown flag":        {append([]byte{sealMagic, 4}, plain...), nil, errForm},
+		"unknown, with keys":  {append([]byte{sealMagic, 4}, plain...), [][]byte{sealKey1}, errForm},
+		"magic alone":         {[]byte{sealMagic}, nil, errForm},
+		"magic, with keys":    {[]byte{sealMagic}, [][]byte{sealKey1}, errForm},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opened, err := (&sealer{keys: tc.keys}).open(tc.stored, sealItem)
+			require.ErrorIs(t, err, tc.err)
+			if tc.err == nil {
+				assert.Equal(t, plain, opened)
+			} else {
+				assert.Nil(t, opened)
+			}
+		})
+	}
+	first, second := sealed(sealKey1), sealed(sealKey1)
+	assert.NotEqual(t, first, second, "a nonce of its own each time")
+}
+
+// TestSealBinds: whoever can write the table can neither change nor move what is in it.
+func TestSealBinds(t *testing.T) {
+	s := &sealer{keys: [][]byte{sealKey1, sealKey2}, compress: true}
+	for name, plain := range map[string][]byte{"short": []byte(`{"a":1}`), "deflated": repetitive(3000)} {
+		stored, err := s.seal(plain, sealItem, 0)
+		require.NoError(t, err)
+		require.Equal(t, name == "deflated", stored[1]&flagDeflated != 0)
+
+		t.Run(name+": moved", func(t *testing.T) {
+			for _, other := range []string{"", "session_0123456789abcdee", sealItem + "\x00", sealItem + "x", sealItem[1:], strings.ToUpper(sealItem)} {
+				_, err := s.open(stored, other)
+				assert.ErrorIs(t, err, errDecrypt, "%q", other)
+			}
+		})
+		t.Run(name+": flipped", func(t *testing.T) {
+			for i := range stored {
+				for bit := range 8 {
+					bad := bytes.Clone(stored)
+					bad[i] ^= 1 << bit
+					opened, err := s.open(bad, sealItem)
+					require.Error(t, err, "bit %d of byte %d", bit, i)
+					require.Nil(t, opened)
+				}
+			}
+		})
+		t.Run(name+": cut", func(t *testing.T) {
+			for n := 1; n < len(stored); n++ {
+				_, err := s.open(stored[:n], sealItem)
+				require.Error(t, err, "%d bytes", n)
+			}
+			_, err := s.open(append(bytes.Clone(stored), 0), sealItem)
+			require.Error(t, err, "a byte more")
+		})
+	}
+}
+
+// TestItemCipher: each item has a key of its own, so that one table's nonces need not differ.
+func TestItemCipher(t *testing.T) {
+	sealed := map[string]string{}
+	for _, key := range [][]byte{sealKey1, sealKey2} {
+		for _, item := range []string{"a", "b", "ab"} {
+			aead, err := itemCipher(key, item)
+			require.NoError(t, err)
+			out := string(aead.Seal(nil, make([]byte, aead.NonceSize()), make([]byte, 32), nil))
+			assert.Empty(t, sealed[out], "%s has the key of %s", item, sealed[out])
+			sealed[out] = item
+		}
+	}
+}
+
+func TestInflate(t *testing.T) {
+	s := &sealer{}
+	envelope := func(body []byte) []byte { return append([]byte{sealMagic, flagDeflated}, body...) }
+
+	body := deflateBytes(t, repetitive(5000))
+	for n := range body {
+		_, err := s.open(envelope(body[:n]), sealItem)
+		require.ErrorIs(t, err, errInflate, "%d of %d bytes", n, len(body))
+	}
+	_, err := s.open(envelope([]byte{0xff, 0xff}), sealItem)
+	require.ErrorIs(t, err, errInflate)
+
+	opened, err := s.open(envelope(deflateBytes(t, make([]byte, maxPlain))), sealItem)
+	require.NoError(t, err)
+	assert.Len(t, opened, maxPlain)
+	_, err = s.open(envelope(deflateBytes(t, make([]byte, maxPlain+1))), sealItem)
+	require.ErrorIs(t, err, errInflate)
+
+	// A bomb: under 400 KB that would be 300 MB.
+	var zeros bytes.Buffer
+	testDeflater.Reset(&zeros)
+	_, _ = testDeflater.Write(make([]byte, 1<<20))
+	require.NoError(t, testDeflater.Flush())
+	bomb := envelope(bytes.Repeat(zeros.Bytes(), 300))
+	require.Less(t, len(bomb), maxItem)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = s.open(bomb, sealItem)
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, errInflate)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16*maxPlain))
+
+	opened, err = s.open(envelope(body), sealItem)
+	require.NoError(t, err, "a reader that met an error is used again")
+	assert.Equal(t, repetitive(5000), opened)
+}
+
+func TestSealTooLarge(t *testing.T) {
+	for _, s := range []*sealer{{}, {compress: true}, {bare: true}, {keys: [][]byte{sealKey1}}} {
+		_, err := s.seal(make([]byte, maxPlain), sealItem, 0)
+		require.NoError(t, err)
+		_, err = s.seal(make([]byte, maxPlain+1), sealItem, 0)
+		require.ErrorIs(t, err, ErrTooLarge)
+		assert.Contains(t, err.Error(), "4194305 bytes")
+		assert.Contains(t, err.Error(), "409600")
+	}
+}
+
+func TestSealConcurrently(t *testing.T) {
+	s := &sealer{keys: [][]byte{sealKey1}, compress: true}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			key := fmt.Sprint("item", i)
+			for n := range 100 {
+				plain := repetitive(1500 + 100*i + n)
+				stored, err := s.seal(plain, key, 100)
+				if !assert.NoError(t, err) {
+					return
+				}
+				opened, err := s.open(stored, key)
+				if !assert.NoError(t, err) || !assert.Equal(t, plain, opened) {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func FuzzOpen(f *testing.F) {
+	ring := &sealer{keys: [][]byte{sealKey1, sealKey2}, compress: true}
+	open := &sealer{compress: true}
+	for _, plain := range [][]byte{{}, []byte(`{"a":1}`), repetitive(3000), incompressible(2000), {sealMagic}} {
+		for _, s := range []*sealer{ring, open} {
+			stored, err := s.seal(plain, sealItem, 0)
+			require.NoError(f, err)
+			f.Add(stored)
+		}
+	}
+	f.Add([]byte{sealMagic})
+	f.Add([]byte{sealMagic, flagDeflated})
+	f.Add([]byte{sealMagic, flagEncrypted})
+	f.Add([]byte{sealMagic, flagEncrypted | flagDeflated, 0})
+	random := make([]byte, 64)
+	_, _ = rand.Read(random)
+	f.Add(append([]byte{sealMagic, flagEncrypted}, random...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if opened, err := ring.open(data, "another item"); err == nil && len(opened) > 0 {
+			t.Fatalf("opened what nobody sealed: %x", data)
+		}
+		opened, err := open.open(data, sealItem)
+		if err != nil {
+			require.Nil(t, opened)
+			return
+		}
+		require.LessOrEqual(t, len(opened), max(maxPlain, len(data)))
+		if len(opened) > maxPlain {
+			return
+		}
+		for _, s := range []*sealer{ring, open} {
+			stored, err := s.seal(opened, sealItem, len(data))
+			require.NoError(t, err)
+			again, err := s.open(stored, sealItem)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(opened, again))
+		}
+	})
+}

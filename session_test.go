@@ -1,0 +1,1152 @@
+package dynasession
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// testNow is the time that the sessions of these tests see.
+var testNow = time.Unix(1_800_000_000, 0)
+
+var testRules = rules{idle: 3600, lifetime: 86400, touchAfter: 360}
+
+// bareSession makes a session without a store, as newSession does.
+func bareSession() *Session {
+	return &Session{
+		codec: JSON{}, keys: newKeyspace("session", false), rules: testRules,
+		now: func() time.Time { return testNow }, born: testNow.Unix(),
+		save:     func(context.Context) error { return nil },
+		orphaned: func() {},
+	}
+}
+
+// loadedSession makes one as a load does. data is a JSON object.
+func loadedSession(t *testing.T, data string) *Session {
+	t.Helper()
+	s := bareSession()
+	s.id = newID()
+	s.rec = &record{
+		key: s.keys.key(s.id), rev: 1, marks: "creation", data: []byte(data), expires: testNow.Unix() + 3600,
+		attrs: attrs{born: testNow.Unix(), until: testNow.Unix() + 86400},
+	}
+	s.vals = splitValues(t, data)
+	return s
+}
+
+func splitValues(t *testing.T, data string) values {
+	t.Helper()
+	vals, err := split(JSON{}, []byte(data))
+	require.NoError(t, err)
+	return vals
+}
+
+// data gives the session's values as they show, as a JSON object.
+func dataOf(t *testing.T, s *Session) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, err := s.vals.join(JSON{})
+	require.NoError(t, err)
+	return string(data)
+}
+
+// saved plays a save of s onto what is in the table, without a table: as a merge does.
+func saved(t *testing.T, s *Session, table string) (string, error) {
+	t.Helper()
+	w := s.begin()
+	vals := splitValues(t, table)
+	for i := range w.changes {
+		if err := w.changes[i].apply(&vals); err != nil {
+			s.settle(&w, nil)
+			return table, err
+		}
+	}
+	data, err := vals.join(JSON{})
+	require.NoError(t, err)
+	s.settle(&w, &stored{rec: s.rec, id: s.id, vals: vals})
+	return string(data), nil
+}
+
+// refuses does not encode.
+type refuses struct{}
+
+var errRefused = errors.New("no")
+
+func (refuses) MarshalJSON() ([]byte, error) { return nil, errRefused }
+
+func TestSessionSetGet(t *testing.T) {
+	s := bareSession()
+	_, ok := Get[string](s, "a")
+	assert.False(t, ok)
+	assert.False(t, s.Has("a"))
+	assert.Empty(t, s.Keys())
+
+	s.Set("b", 2)
+	s.Set("a", "one")
+	s.Set("", []string{"empty key"})
+	s.Set("z", nil)
+	assert.Equal(t, []string{"", "a", "b", "z"}, s.Keys(), "sorted")
+
+	a, ok := Get[string](s, "a")
+	assert.True(t, ok)
+	assert.Equal(t, "one", a)
+	b, ok := Get[float64](s, "b")
+	assert.True(t, ok)
+	assert.InDelta(t, 2, b, 0)
+	e, ok := Get[[]string](s, "")
+	assert.True(t, ok)
+	assert.Equal(t, []string{"empty key"}, e)
+	assert.True(t, s.Has("z"), "null is a value")
+
+	n, ok := Get[int](s, "a")
+	assert.False(t, ok, "a string is no int")
+	assert.Zero(t, n)
+	half, ok := Get[struct{ X, Y int }](s, "")
+	assert.False(t, ok)
+	assert.Zero(t, half)
+
+	s.Delete("a")
+	s.Delete("never there")
+	assert.False(t, s.Has("a"))
+	assert.Equal(t, []string{"", "b", "z"}, s.Keys())
+}
+
+// TestGetGivesNoHalf: what fails in the middle gives the zero value, not what was read so far.
+func TestGetGivesNoHalf(t *testing.T) {
+	type cart struct {
+		Items int
+		Name  string
+	}
+	s := loadedSession(t, `{"cart":{"Items":3,"Name":7}}`)
+	c, ok := Get[cart](s, "cart")
+	assert.False(t, ok)
+	assert.Zero(t, c)
+	c, ok = Pop[cart](s, "cart")
+	assert.False(t, ok)
+	assert.Zero(t, c)
+	assert.True(t, s.Has("cart"), "what does not decode stays")
+	assert.False(t, s.changed())
+}
+
+func TestSessionDecode(t *testing.T) {
+	s := loadedSession(t, `{"n":12345678,"s":"x"}`)
+	var n int
+	require.NoError(t, s.Decode("n", &n))
+	assert.Equal(t, 12345678, n)
+
+	err := s.Decode("gone", &n)
+	require.ErrorIs(t, err, ErrNoKey)
+	assert.Contains(t, err.Error(), `"gone"`)
+
+	var text string
+	err = s.Decode("n", &text)
+	require.Error(t, err)
+	assert.NotErrorIs(t, err, ErrNoKey)
+	assert.Contains(t, err.Error(), `key "n"`)
+	assert.NotContains(t, err.Error(), "12345678", "an error holds no data")
+	var typ *json.UnmarshalTypeError
+	assert.ErrorAs(t, err, &typ)
+}
+
+func TestSessionCopies(t *testing.T) {
+	s := bareSession()
+	set := map[string][]int{"a": {1, 2}}
+	s.Set("m", set)
+	set["a"][0] = 99
+	set["b"] = nil
+	got, _ := Get[map[string][]int](s, "m")
+	assert.Equal(t, map[string][]int{"a": {1, 2}}, got, "encoded when it was set")
+	got["a"][0] = 98
+	again, _ := Get[map[string][]int](s, "m")
+	assert.Equal(t, map[string][]int{"a": {1, 2}}, again, "decoded when it is read")
+
+	raw, _ := Get[json.RawMessage](s, "m")
+	clear(raw)
+	got, _ = Get[map[string][]int](s, "m")
+	assert.Equal(t, map[string][]int{"a": {1, 2}}, got)
+
+	var escaped *[]int
+	Update(s, "u", func(old []int) []int {
+		out := slices.Concat(old, []int{1})
+		escaped = &out
+		return out
+	})
+	(*escaped)[0] = 97
+	u, _ := Get[[]int](s, "u")
+	assert.Equal(t, []int{1}, u)
+
+	keys := s.Keys()
+	keys[0] = "changed"
+	assert.Equal(t, []string{"m", "u"}, s.Keys())
+}
+
+func TestSessionEncodeErrorSticks(t *testing.T) {
+	fails := func(s *Session) error {
+		w := s.begin()
+		defer s.settle(&w, nil)
+		vals := splitValues(t, `{"k":"old"}`)
+		for i := range w.changes {
+			if err := w.changes[i].apply(&vals); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for name, tc := range map[string]struct {
+		do    func(s *Session)
+		fails bool
+	}{
+		"set":                {func(s *Session) { s.Set("k", refuses{}) }, true},
+		"flash":              {func(s *Session) { s.AddFlash(make(chan int)) }, true},
+		"nan":                {func(s *Session) { s.Set("k", math.NaN()) }, true},
+		"update":             {func(s *Session) { Update(s, "k", func(any) any { return refuses{} }) }, true},
+		"wrong type":         {func(s *Session) { Update(s, "k", func(n int) int { return n + 1 }) }, true},
+		"another key":        {func(s *Session) { s.Set("k", refuses{}); s.Set("l", 1) }, true},
+		"then updated":       {func(s *Session) { s.Set("k", refuses{}); Update(s, "k", func(s string) string { return s }) }, true},
+		"then set":           {func(s *Session) { s.Set("k", refuses{}); s.Set("k", 1) }, false},
+		"then set as it was": {func(s *Session) { s.Set("k", refuses{}); s.Set("k", "old") }, false},
+		"then deleted":       {func(s *Session) { s.Set("k", refuses{}); s.Delete("k") }, false},
+		"new, then deleted":  {func(s *Session) { s.Set("n", refuses{}); s.Delete("n") }, false},
+		"update, then set":   {func(s *Session) { Update(s, "k", func(n int) int { return n }); s.Set("k", 1) }, false},
+		"set twice":          {func(s *Session) { s.Set("k", 1); s.Set("k", refuses{}) }, true},
+		"destroyed":          {func(s *Session) { s.Set("k", refuses{}); s.Destroy() }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := loadedSession(t, `{"k":"old"}`)
+			tc.do(s)
+			require.True(t, s.changed())
+			err := fails(s)
+			assert.Equal(t, tc.fails, err != nil, "%v", err)
+			assert.Equal(t, tc.fails, fails(s) != nil, "and again, at the next save")
+		})
+	}
+	t.Run("what shows, and what is told", func(t *testing.T) {
+		s := loadedSession(t, `{"k":"old"}`)
+		s.Set("k", refuses{})
+		old, ok := Get[string](s, "k")
+		assert.True(t, ok)
+		assert.Equal(t, "old", old)
+		err := fails(s)
+		require.ErrorIs(t, err, errRefused)
+		assert.Contains(t, err.Error(), `setting key "k"`)
+	})
+}
+
+func TestSessionNoChange(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do      func(s *Session)
+		changes bool
+	}{
+		"nothing":               {func(*Session) {}, false},
+		"reads":                 {func(s *Session) { Get[int](s, "n"); s.Has("n"); s.Keys(); _ = s.Decode("n", new(int)) }, false},
+		"same value":            {func(s *Session) { s.Set("n", 1) }, false},
+		"same after a change":   {func(s *Session) { s.Set("m", 5); s.Set("n", 1) }, true},
+		"other value":           {func(s *Session) { s.Set("n", 2) }, true},
+		"new key":               {func(s *Session) { s.Set("m", 1) }, true},
+		"new key, null":         {func(s *Session) { s.Set("m", nil) }, true},
+		"delete":                {func(s *Session) { s.Delete("n") }, true},
+		"delete of none":        {func(s *Session) { s.Delete("m") }, false},
+		"update to the same":    {func(s *Session) { Update(s, "n", func(n int) int { return n }) }, false},
+		"update":                {func(s *Session) { Update(s, "n", func(n int) int { return n + 1 }) }, true},
+		"pop":                   {func(s *Session) { Pop[int](s, "n") }, true},
+		"pop of none":           {func(s *Session) { Pop[int](s, "m") }, false},
+		"pop of another type":   {func(s *Session) { Pop[string](s, "n") }, false},
+		"no flashes":            {func(s *Session) { Flashes[string](s) }, false},
+		"flash":                 {func(s *Session) { s.AddFlash("hi") }, true},
+		"user":                  {func(s *Session) { s.SetUser("alice") }, true},
+		"no user":               {func(s *Session) { s.SetUser("") }, true},
+		"renew":                 {func(s *Session) { s.Renew() }, true},
+		"remember":              {func(s *Session) { s.Remember(time.Hour) }, true},
+		"limit":                 {func(s *Session) { s.LimitTo(testNow) }, true},
+		"no limit":              {func(s *Session) { s.LimitTo(time.Time{}) }, false},
+		"destroy":               {func(s *Session) { s.Destroy() }, true},
+		"other spelling of one": {func(s *Session) { s.Set("o", map[string]int{"a": 1}) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := loadedSession(t, `{"n":1,"o":{ "a" : 1 }}`)
+			before := dataOf(t, s)
+			tc.do(s)
+			assert.Equal(t, tc.changes, s.changed())
+			if !tc.changes {
+				assert.Equal(t, before, dataOf(t, s))
+			}
+		})
+	}
+}
+
+// TestSessionMerge: what a request did, put onto what another has stored meanwhile.
+func TestSessionMerge(t *testing.T) {
+	plus := func(n int) func(int) int { return func(old int) int { return old + n } }
+	for name, tc := range map[string]struct {
+		loaded, table string
+		do            func(s *Session)
+		want          string
+		err           error
+	}{
+		"other keys stay":     {`{"a":1}`, `{"a":1,"b":{ "x":  1.50 }}`, func(s *Session) { s.Set("c", 3) }, `{"a":1,"b":{ "x":  1.50 },"c":3}`, nil},
+		"same key: ours":      {`{"a":1}`, `{"a":2}`, func(s *Session) { s.Set("a", 3) }, `{"a":3}`, nil},
+		"deleted by us":       {`{"a":1,"b":1}`, `{"a":2,"b":1}`, func(s *Session) { s.Delete("a") }, `{"b":1}`, nil},
+		"deleted by both":     {`{"a":1,"b":1}`, `{"b":1}`, func(s *Session) { s.Delete("a") }, `{"b":1}`, nil},
+		"deleted, set by us":  {`{"a":1,"b":1}`, `{"b":1}`, func(s *Session) { s.Set("a", 2) }, `{"b":1,"a":2}`, nil},
+		"update runs again":   {`{"n":1}`, `{"n":10}`, func(s *Session) { Update(s, "n", plus(1)) }, `{"n":11}`, nil},
+		"update of none":      {`{}`, `{"n":10}`, func(s *Session) { Update(s, "n", plus(1)) }, `{"n":11}`, nil},
+		"update, deleted":     {`{"n":5}`, `{"a":1}`, func(s *Session) { Update(s, "n", plus(1)) }, `{"a":1,"n":1}`, nil},
+		"two updates":         {`{"n":1}`, `{"n":10}`, func(s *Session) { Update(s, "n", plus(1)); Update(s, "n", plus(5)) }, `{"n":16}`, nil},
+		"update after set":    {`{"n":1}`, `{"n":10}`, func(s *Session) { s.Set("n", 2); Update(s, "n", plus(1)) }, `{"n":3}`, nil},
+		"update after delete": {`{"n":1}`, `{"n":10}`, func(s *Session) { s.Delete("n"); Update(s, "n", plus(1)) }, `{"n":1}`, nil},
+		"set after update":    {`{"n":1}`, `{"n":10}`, func(s *Session) { Update(s, "n", plus(1)); s.Set("n", 7) }, `{"n":7}`, nil},
+		"update and back":     {`{"n":1}`, `{"n":10}`, func(s *Session) { Update(s, "n", plus(1)); Update(s, "n", plus(-1)) }, `{"n":10}`, nil},
+		"update, other type":  {`{"n":1}`, `{"n":"x"}`, func(s *Session) { Update(s, "n", plus(1)) }, "", errAny},
+		"pop":                 {`{"t":"x","a":1}`, `{"t":"x","a":2}`, func(s *Session) { Pop[string](s, "t") }, `{"a":2}`, nil},
+		"pop, taken":          {`{"t":"x","a":1}`, `{"a":1}`, func(s *Session) { Pop[string](s, "t") }, "", ErrConflict},
+		"pop, changed":        {`{"t":"x"}`, `{"t":"y"}`, func(s *Session) { Pop[string](s, "t") }, "", ErrConflict},
+		"pop, set, taken":     {`{"t":"x"}`, `{"a":1}`, func(s *Session) { Pop[string](s, "t"); s.Set("t", "new") }, "", ErrConflict},
+		"pop, update, taken":  {`{"t":"x"}`, `{"a":1}`, func(s *Session) { Pop[string](s, "t"); Update(s, "t", func(s string) string { return s + "!" }) }, "", ErrConflict},
+		"pop, set, there":     {`{"t":"x"}`, `{"t":"x","a":1}`, func(s *Session) { Pop[string](s, "t"); s.Set("t", "new") }, `{"t":"new","a":1}`, nil},
+		"update, pop, taken":  {`{"t":"x"}`, `{"a":1}`, func(s *Session) { Update(s, "t", func(s string) string { return s + "!" }); Pop[string](s, "t") }, "", ErrConflict},
+		"pop of one's own":    {`{"a":1}`, `{"a":1,"t":"other"}`, func(s *Session) { s.Set("t", "mine"); Pop[string](s, "t") }, `{"a":1}`, nil},
+		"set, pop, taken":     {`{"t":"x"}`, `{"a":1}`, func(s *Session) { s.Set("t", "mine"); Pop[string](s, "t") }, `{"a":1}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := loadedSession(t, tc.loaded)
+			tc.do(s)
+			got, err := saved(t, s, tc.table)
+			switch {
+			case tc.err == errAny: //nolint:errorlint // a marker
+				require.Error(t, err)
+			case tc.err != nil:
+				require.ErrorIs(t, err, tc.err)
+			default:
+				require.NoError(t, err)
+				assert.Equal(t, tc.want, got)
+				assert.Equal(t, tc.want, dataOf(t, s), "the session shows what is stored")
+				assert.False(t, s.changed())
+			}
+		})
+	}
+}
+
+var errAny = errors.New("any")
+
+func TestSessionPop(t *testing.T) {
+	s := loadedSession(t, `{"token":"abc"}`)
+	v, ok := Pop[string](s, "token")
+	assert.True(t, ok)
+	assert.Equal(t, "abc", v)
+	v, ok = Pop[string](s, "token")
+	assert.False(t, ok, "once")
+	assert.Empty(t, v)
+	assert.Empty(t, s.Keys())
+}
+
+func TestSessionFlashes(t *testing.T) {
+	type note struct{ Level, Text string }
+	s := loadedSession(t, `{"a":1}`)
+	s.AddFlash("first")
+	s.AddFlash(note{"warn", "second"})
+	s.AddFlash("third")
+	s.AddFlash("third")
+	assert.Equal(t, []string{"a"}, s.Keys(), "flashes are no keys")
+
+	assert.Equal(t, []string{"first", "third", "third"}, Flashes[string](s), "oldest first, also equal ones")
+	assert.Empty(t, Flashes[string](s), "once")
+	assert.Equal(t, []note{{"warn", "second"}}, Flashes[note](s), "others are left")
+	assert.Nil(t, Flashes[note](s))
+	assert.Equal(t, `{"a":1}`, dataOf(t, s))
+
+	// Two requests' flashes are both kept.
+	one, two := loadedSession(t, `{}`), loadedSession(t, `{}`)
+	one.AddFlash("one")
+	two.AddFlash("two")
+	table, err := saved(t, one, `{}`)
+	require.NoError(t, err)
+	table, err = saved(t, two, table)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"one", "two"}, Flashes[string](loadedSession(t, table)))
+	assert.Equal(t, []string{"one", "two"}, Flashes[string](two), "after a save the session shows what is stored")
+}
+
+// TestUpdateRunsWithoutMutex: f is the caller's code, and may use the session.
+func TestUpdateRunsWithoutMutex(t *testing.T) {
+	s := bareSession()
+	s.Set("step", 5)
+	calls := 0
+	Update(s, "n", func(n int) int {
+		calls++
+		step, _ := Get[int](s, "step")
+		if calls == 1 {
+			s.Set("seen", true) // makes the first run stale
+		}
+		return n + step
+	})
+	n, _ := Get[int](s, "n")
+	assert.Equal(t, 5, n)
+	assert.Equal(t, 2, calls)
+}
+
+func TestSessionSettle(t *testing.T) {
+	plus1 := func(n int) int { return n + 1 }
+	for name, tc := range map[string]struct {
+		before, during func(s *Session)
+		table          string // what the save leaves
+		shows          string // after it succeeded
+		next           string // what the next save then leaves
+		retry          string // after it failed: what the next save leaves, on the table as it was loaded
+	}{
+		"nothing during": {
+			func(s *Session) { s.Set("a", 2) }, func(*Session) {},
+			`{"a":2,"b":9}`, `{"a":2,"b":9}`, `{"a":2,"b":9}`, `{"a":2,"n":1}`,
+		},
+		"another key": {
+			func(s *Session) { s.Set("a", 2) }, func(s *Session) { s.Set("c", 3) },
+			`{"a":2,"n":1}`, `{"a":2,"n":1,"c":3}`, `{"a":2,"n":1,"c":3}`, `{"a":2,"n":1,"c":3}`,
+		},
+		"same key": {
+			func(s *Session) { s.Set("a", 2) }, func(s *Session) { s.Set("a", 3) },
+			`{"a":2,"n":1}`, `{"a":3,"n":1}`, `{"a":3,"n":1}`, `{"a":3,"n":1}`,
+		},
+		"deleted": {
+			func(s *Session) { s.Set("a", 2) }, func(s *Session) { s.Delete("a") },
+			`{"a":2,"n":1}`, `{"n":1}`, `{"n":1}`, `{"n":1}`,
+		},
+		"set back": {
+			func(s *Session) { s.Delete("a") }, func(s *Session) { s.Set("a", 1) },
+			`{"n":1}`, `{"n":1,"a":1}`, `{"n":1,"a":1}`, `{"a":1,"n":1}`,
+		},
+		"updated twice": {
+			func(s *Session) { Update(s, "n", plus1) }, func(s *Session) { Update(s, "n", plus1) },
+			`{"a":1,"n":11}`, `{"a":1,"n":12}`, `{"a":1,"n":12}`, `{"a":1,"n":3}`,
+		},
+		"set, then updated": {
+			func(s *Session) { s.Set("n", 5) }, func(s *Session) { Update(s, "n", plus1) },
+			`{"a":1,"n":5}`, `{"a":1,"n":6}`, `{"a":1,"n":6}`, `{"a":1,"n":6}`,
+		},
+		"deleted, then updated": {
+			func(s *Session) { s.Delete("n") }, func(s *Session) { Update(s, "n", plus1) },
+			`{"a":1}`, `{"a":1,"n":1}`, `{"a":1,"n":1}`, `{"a":1,"n":1}`,
+		},
+		"updated, then set": {
+			func(s *Session) { Update(s, "n", plus1) }, func(s *Session) { s.Set("n", 7) },
+			`{"a":1,"n":11}`, `{"a":1,"n":7}`, `{"a":1,"n":7}`, `{"a":1,"n":7}`,
+		},
+		"set, then popped": {
+			func(s *Session) { s.Set("t", "x") }, func(s *Session) { Pop[string](s, "t") },
+			`{"a":1,"n":1,"t":"x"}`, `{"a":1,"n":1}`, `{"a":1,"n":1}`, `{"a":1,"n":1}`,
+		},
+	} {
+		const loaded = `{"a":1,"n":1}`
+		start := func(t *testing.T) (*Session, work) {
+			t.Helper()
+			s := loadedSession(t, loaded)
+			tc.before(s)
+			w := s.begin()
+			assert.False(t, s.changed(), "the save has taken the changes over")
+			tc.during(s)
+			return s, w
+		}
+		t.Run(name+": saved", func(t *testing.T) {
+			s, w := start(t)
+			rec := *s.rec
+			rec.rev++
+			s.settle(&w, &stored{rec: &rec, id: s.id, vals: splitValues(t, tc.table)})
+			assert.Equal(t, tc.shows, dataOf(t, s))
+			assert.Equal(t, rec.rev, s.rec.rev)
+			got, err := saved(t, s, tc.table)
+			require.NoError(t, err)
+			assert.Equal(t, tc.next, got)
+		})
+		t.Run(name+": failed", func(t *testing.T) {
+			s, w := start(t)
+			shown := dataOf(t, s)
+			s.settle(&w, nil)
+			assert.True(t, s.changed(), "the changes are pending again")
+			assert.Equal(t, shown, dataOf(t, s))
+			got, err := saved(t, s, loaded)
+			require.NoError(t, err)
+			assert.Equal(t, tc.retry, got)
+		})
+	}
+}
+
+func TestSessionSettleAttributes(t *testing.T) {
+	t.Run("failed", func(t *testing.T) {
+		s := loadedSession(t, `{}`)
+		s.SetUser("alice")
+		s.LimitTo(testNow.Add(time.Hour))
+		w := s.begin()
+		assert.Equal(t, "alice", w.attrs.user)
+		s.SetUser("bob")
+		s.LimitTo(testNow.Add(2 * time.Hour))
+		s.settle(&w, nil)
+		assert.Equal(t, "bob", s.User())
+		w = s.begin()
+		assert.True(t, w.renew)
+		assert.Equal(t, testNow.Unix()+3600, w.attrs.until, "a limit only comes earlier")
+		s.settle(&w, nil)
+	})
+	t.Run("renewed", func(t *testing.T) {
+		s := loadedSession(t, `{}`)
+		old := s.ID()
+		s.SetUser("alice")
+		w := s.begin()
+		rec := *w.rec
+		rec.attrs = w.attrs
+		s.settle(&w, &stored{rec: &rec, id: newID(), vals: w.vals})
+		assert.NotEqual(t, old, s.ID())
+		assert.Equal(t, "alice", s.User())
+		assert.Equal(t, testNow, s.AuthTime())
+		assert.False(t, s.changed())
+	})
+	t.Run("destroyed meanwhile", func(t *testing.T) {
+		s := loadedSession(t, `{"a":1}`)
+		s.Set("b", 2)
+		w := s.begin()
+		s.Destroy()
+		s.Set("c", 3)
+		rec := *w.rec
+		rec.rev = 7
+		s.settle(&w, &stored{rec: &rec, id: newID(), vals: w.vals})
+		assert.Equal(t, `{"c":3}`, dataOf(t, s))
+		assert.True(t, s.IsNew())
+		assert.Empty(t, s.ID())
+		next := s.begin()
+		assert.True(t, next.destroy)
+		assert.Equal(t, &rec, next.victim, "what that save has left is to be deleted")
+		assert.Nil(t, next.rec)
+	})
+	t.Run("destroyed meanwhile, failed", func(t *testing.T) {
+		s := loadedSession(t, `{"a":1}`)
+		rec := s.rec
+		s.Set("b", 2)
+		w := s.begin()
+		s.Destroy()
+		s.settle(&w, nil)
+		next := s.begin()
+		assert.True(t, next.destroy)
+		assert.Equal(t, rec, next.victim)
+		assert.Empty(t, next.changes, "what was set before is gone")
+	})
+	t.Run("a save that destroyed", func(t *testing.T) {
+		s := loadedSession(t, `{"a":1}`)
+		s.LimitTo(testNow.Add(-time.Hour))
+		w := s.begin()
+		s.settle(&w, &stored{})
+		assert.True(t, s.IsNew())
+		assert.Empty(t, s.ID())
+		assert.Empty(t, s.Keys())
+		assert.Equal(t, testNow, s.Created())
+	})
+	t.Run("Destroy twice", func(t *testing.T) {
+		s := loadedSession(t, `{"a":1}`)
+		rec := s.rec
+		s.Destroy()
+		s.Set("x", 1)
+		s.Destroy()
+		w := s.begin()
+		assert.Equal(t, rec, w.victim)
+		assert.Empty(t, w.vals.list)
+	})
+}
+
+func TestSessionAttributes(t *testing.T) {
+	now := testNow.Unix()
+	s := bareSession()
+	assert.True(t, s.IsNew())
+	assert.Empty(t, s.ID())
+	assert.Empty(t, s.Ref())
+	assert.Empty(t, s.User())
+	assert.True(t, s.AuthTime().IsZero())
+	assert.Equal(t, testNow, s.Created())
+	assert.Equal(t, testNow.Add(time.Hour), s.Expires())
+
+	s.SetUser("alice")
+	assert.Equal(t, "alice", s.User())
+	assert.Equal(t, testNow, s.AuthTime())
+	s.SetUser("")
+	assert.Empty(t, s.User())
+	assert.True(t, s.AuthTime().IsZero())
+
+	s = loadedSession(t, `{}`)
+	assert.False(t, s.IsNew())
+	assert.Len(t, s.Ref(), 16)
+	assert.NotContains(t, s.ID(), s.Ref())
+	s.rec.attrs.user, s.rec.attrs.auth = "bob", now-500
+	assert.Equal(t, "bob", s.User())
+	assert.Equal(t, testNow.Add(-500*time.Second), s.AuthTime())
+	s.rec.attrs.born = 0
+	assert.True(t, s.Created().IsZero(), "PHP's items do not tell")
+
+	t.Run("expiry", func(t *testing.T) {
+		const hour = time.Hour
+		for name, tc := range map[string]struct {
+			do   func(s *Session)
+			want time.Duration // from now
+		}{
+			"stored":               {func(*Session) {}, hour},
+			"limit":                {func(s *Session) { s.LimitTo(testNow.Add(10 * time.Minute)) }, 10 * time.Minute},
+			"later limit":          {func(s *Session) { s.LimitTo(testNow.Add(48 * hour)) }, hour},
+			"limit that passed":    {func(s *Session) { s.LimitTo(testNow.Add(-hour)) }, -hour},
+			"two limits":           {func(s *Session) { s.LimitTo(testNow.Add(hour / 2)); s.LimitTo(testNow.Add(hour / 4)) }, hour / 4},
+			"two limits, turned":   {func(s *Session) { s.LimitTo(testNow.Add(hour / 4)); s.LimitTo(testNow.Add(hour / 2)) }, hour / 4},
+			"remember":             {func(s *Session) { s.Remember(720 * hour) }, 720 * hour},
+			"remember less":        {func(s *Session) { s.Remember(hour / 2) }, hour / 2},
+			"remember a moment":    {func(s *Session) { s.Remember(time.Millisecond) }, time.Second},
+			"remember, undone":     {func(s *Session) { s.Remember(720 * hour); s.Remember(0) }, hour},
+			"remember, minus":      {func(s *Session) { s.Remember(-hour) }, hour},
+			"remember, then limit": {func(s *Session) { s.Remember(720 * hour); s.LimitTo(testNow.Add(100 * hour)) }, 100 * hour},
+			"limit, then remember": {func(s *Session) { s.LimitTo(testNow.Add(100 * hour)); s.Remember(720 * hour) }, 100 * hour},
+		} {
+			t.Run(name, func(t *testing.T) {
+				s := loadedSession(t, `{}`)
+				tc.do(s)
+				assert.Equal(t, testNow.Add(tc.want), s.Expires())
+			})
+		}
+	})
+}
+
+func TestPendingAttrs(t *testing.T) {
+	const life, born = 86400, 1000
+	stored := attrs{born: born, until: born + life}
+	for name, tc := range map[string]struct {
+		a    attrs
+		p    pending
+		want attrs
+	}{
+		"nothing":           {stored, pending{}, stored},
+		"limit":             {stored, pending{limit: 5000}, attrs{born: born, until: 5000, limit: 5000}},
+		"later limit":       {stored, pending{limit: 1 << 40}, attrs{born: born, until: born + life, limit: 1 << 40}},
+		"a limit stays":     {attrs{born: born, until: 3000, limit: 3000}, pending{limit: 5000}, attrs{born: born, until: 3000, limit: 3000}},
+		"remember":          {stored, pending{remember: &remembering{1 << 20, 2000}}, attrs{born: born, until: 2000 + 1<<20, idle: 1 << 20}},
+		"remember, limited": {attrs{born: born, until: 3000, limit: 3000}, pending{remember: &remembering{1 << 20, 2000}}, attrs{born: born, until: 3000, limit: 3000, idle: 1 << 20}},
+		"forget":            {attrs{born: born, until: 1 << 30, idle: 1 << 20}, pending{remember: &remembering{0, 2000}}, stored},
+		"forget, limited":   {attrs{born: born, until: 3000, limit: 3000, idle: 9}, pending{remember: &remembering{0, 2000}}, attrs{born: born, until: 3000, limit: 3000}},
+		"sign in":           {stored, pending{signIn: &signIn{"alice", 7}}, attrs{born: born, until: born + life, user: "alice", auth: 7}},
+		"sign out":          {attrs{user: "alice", auth: 7}, pending{signIn: &signIn{"", 9}}, attrs{}},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, tc.p.attrs(tc.a, life)) })
+	}
+}
+
+func TestEarlier(t *testing.T) {
+	for _, tc := range [][3]int64{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {5, 6, 5}, {6, 5, 5}, {5, 5, 5}} {
+		assert.Equal(t, tc[2], earlier(tc[0], tc[1]), "%v", tc)
+	}
+}
+
+// TestChangeThen: a change and the next one make one that does what both did.
+func TestChangeThen(t *testing.T) {
+	put := func(v string) change { return change{key: "k", op: opPut, value: []byte(v)} }
+	drop := change{key: "k", op: opDrop}
+	add := func(suffix string) change {
+		return change{key: "k", updates: []update{func(old []byte) ([]byte, error) { return append(bytes.Clone(old), suffix...), nil }}}
+	}
+	ops := map[string]func() change{
+		"put 1": func() change { return put("1") }, "put 2": func() change { return put("2") }, "drop": func() change { return drop },
+		"add a": func() change { return add("a") }, "add b": func() change { return add("b") },
+	}
+	// onto gives what one change after the other makes of a value; "" is none.
+	onto := func(start string, changes ...change) string {
+		v := values{}
+		if start != "" {
+			v.set("k", []byte(start))
+		}
+		for _, c := range changes {
+			require.NoError(t, c.apply(&v))
+		}
+		got, _ := v.get("k")
+		return string(got)
+	}
+	for n1, c1 := range ops {
+		for n2, c2 := range ops {
+			for n3, c3 := range ops {
+				for _, start := range []string{"", "0"} {
+					want := onto(start, c1(), c2(), c3())
+					assert.Equal(t, want, onto(start, c1().then(c2()).then(c3())), "%s, %s, %s onto %q", n1, n2, n3, start)
+					assert.Equal(t, want, onto(start, c1().then(c2().then(c3()))), "%s, (%s, %s) onto %q", n1, n2, n3, start)
+				}
+			}
+		}
+	}
+	// The first update is not changed by what is put behind it.
+	first := add("a")
+	first.updates = append(make([]update, 0, 4), first.updates...)
+	x, y := first.then(add("x")), first.then(add("y"))
+	for want, c := range map[string]change{"ax": x, "ay": y} {
+		v := values{}
+		require.NoError(t, c.apply(&v))
+		got, _ := v.get("k")
+		assert.Equal(t, want, string(got))
+	}
+}
+
+func TestPendingThen(t *testing.T) {
+	rec1, rec2 := &record{key: "1"}, &record{key: "2"}
+	put := []change{{key: "a", op: opPut, value: []byte("1")}}
+	p := pending{changes: put, signIn: &signIn{"alice", 1}, remember: &remembering{5, 1}, limit: 50, renew: true}
+
+	got := p.then(pending{})
+	assert.Equal(t, p, got)
+
+	got = p.then(pending{changes: []change{{key: "b", op: opDrop}}, signIn: &signIn{"bob", 2}, remember: &remembering{}, limit: 60})
+	assert.Len(t, got.changes, 2)
+	assert.Equal(t, &signIn{"bob", 2}, got.signIn)
+	assert.Equal(t, &remembering{}, got.remember)
+	assert.Equal(t, int64(50), got.limit)
+	assert.True(t, got.renew)
+
+	got = p.then(pending{destroy: true, victim: rec1})
+	assert.Equal(t, pending{destroy: true, victim: rec1}, got, "what came before is gone")
+	got = got.then(pending{changes: put})
+	assert.True(t, got.destroy)
+	assert.Equal(t, rec1, got.victim)
+	assert.Len(t, got.changes, 1)
+	got = got.then(pending{destroy: true, victim: rec2})
+	assert.Equal(t, pending{destroy: true, victim: rec1}, got, "what was between never was stored")
+	assert.True(t, (&pending{limit: 1}).writes())
+	assert.False(t, (&pending{renew: true, destroy: true}).writes())
+}
+
+func TestSessionPrintsNoSecret(t *testing.T) {
+	const secret = "hunter2hunter2"
+	s := loadedSession(t, `{"password":"`+secret+`"}`)
+	s.Set("more", secret+"!")
+	s.SetUser("alice-the-user")
+	id, key := s.ID(), s.keys.key(s.ID())
+	type holder struct {
+		Name string
+		S    *Session
+	}
+	type hidden struct{ s *Session }
+	check := func(t *testing.T, text string) {
+		t.Helper()
+		for _, secret := range []string{id, key, secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), "password", "creation",
+			strings.Trim(fmt.Sprintf("%d", []byte(secret)[:5]), "[]")} {
+			assert.NotContains(t, text, secret)
+		}
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%c", "%5.2v", "%!"} {
+		for _, v := range []any{s, []*Session{s}, map[string]*Session{"a": s}, holder{"h", s}, &holder{"h", s}, []any{s}, &s} {
+			check(t, fmt.Sprintf(verb, v))
+		}
+		if verb != "%!" {
+			assert.Contains(t, fmt.Sprintf(verb, s), s.Ref())
+		}
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v"} { // fmt calls no methods of unexported fields
+		check(t, fmt.Sprintf(verb, hidden{s}))
+		check(t, fmt.Sprintf(verb, &hidden{s}))
+	}
+	check(t, fmt.Errorf("session %v: %w", s, ErrGone).Error())
+	assert.Equal(t, s.Ref(), s.String())
+	for name, handler := range map[string]func(*bytes.Buffer) slog.Handler{
+		"text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+		"json": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			slog.New(handler(&b)).Info("saved", "session", s, "in", holder{"h", s}, "hidden", hidden{s}, "list", []*Session{s})
+			check(t, b.String())
+			assert.Contains(t, b.String(), s.Ref())
+		})
+	}
+	data, err := json.Marshal([]any{s})
+	require.NoError(t, err)
+	check(t, string(data))
+}
+
+func TestSessionChangedAfterTheEnd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		do   func(s *Session)
+		told bool
+	}{
+		"set":     {func(s *Session) { s.Set("b", 1) }, true},
+		"user":    {func(s *Session) { s.SetUser("x") }, true},
+		"destroy": {func(s *Session) { s.Destroy() }, true},
+		"pop":     {func(s *Session) { Pop[int](s, "a") }, true},
+		"update":  {func(s *Session) { Update(s, "a", func(n int) int { return n + 1 }) }, true},
+		"get":     {func(s *Session) { Get[int](s, "a") }, false},
+		"keys":    {func(s *Session) { s.Keys() }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := loadedSession(t, `{"a":1}`)
+			told := 0
+			s.orphaned = func() { told++ }
+			rec, l := s.end()
+			assert.Equal(t, s.rec, rec)
+			assert.Nil(t, l)
+			tc.do(s)
+			assert.Equal(t, tc.told, told > 0)
+		})
+	}
+	s := loadedSession(t, `{}`)
+	mine := &lease{}
+	s.lease = mine
+	_, l := s.end()
+	assert.Same(t, mine, l)
+	_, l = s.end()
+	assert.Nil(t, l, "given up once")
+}
+
+// TestSessionConcurrently is for the race detector; and no goroutine's work is lost.
+func TestSessionConcurrently(t *testing.T) {
+	const workers, rounds = 16, 50
+	s := loadedSession(t, `{"n":0}`)
+	for i := range 40 {
+		s.Set("token"+strconv.Itoa(i), i)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	popped := map[int]int{}
+	for w := range workers {
+		wg.Go(func() {
+			for i := range rounds {
+				Update(s, "n", func(n int) int { return n + 1 })
+				s.Set(fmt.Sprintf("own%d", w), i)
+				s.AddFlash(w)
+				_, _ = Get[int](s, "n")
+				_ = s.Keys()
+				_ = s.Has("n")
+				_, _, _, _, _ = s.User(), s.Expires(), s.Ref(), s.Created(), s.String()
+				if v, ok := Pop[int](s, fmt.Sprintf("token%d", i)); ok {
+					mu.Lock()
+					popped[v]++
+					mu.Unlock()
+				}
+				s.LimitTo(testNow.Add(time.Duration(w) * time.Hour))
+			}
+		})
+	}
+	stop := make(chan struct{})
+	saver := make(chan struct{})
+	go func() { // saves that fail and saves that hold, all the time
+		defer close(saver)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			w := s.begin()
+			if i%3 == 0 {
+				s.settle(&w, nil)
+				continue
+			}
+			s.settle(&w, &stored{rec: w.rec, id: w.id, vals: w.vals})
+		}
+	}()
+	wg.Wait()
+	close(stop)
+	<-saver
+
+	n, _ := Get[int](s, "n")
+	assert.Equal(t, workers*rounds, n)
+	for w := range workers {
+		own, _ := Get[int](s, fmt.Sprintf("own%d", w))
+		assert.Equal(t, rounds-1, own)
+	}
+	assert.Len(t, Flashes[int](s), workers*rounds)
+	assert.Len(t, popped, 40)
+	for token, times := range popped {
+		assert.Equal(t, 1, times, "token %d", token)
+	}
+}
+
+func TestValues(t *testing.T) {
+	// Against a slice and a map that do the same the slow way, below and above linearKeys.
+	for _, size := range []int{1, 3, linearKeys, linearKeys + 1, 100} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			var v values
+			var order []string
+			model := map[string]string{}
+			check := func() {
+				t.Helper()
+				require.Len(t, v.list, len(order))
+				for i, key := range order {
+					require.Equal(t, key, v.list[i].Key)
+					got, ok := v.get(key)
+					require.True(t, ok)
+					require.Equal(t, model[key], string(got))
+				}
+			}
+			seed := uint32(size)
+			for range 2000 {
+				seed = seed*1664525 + 1013904223
+				key := strconv.Itoa(int(seed>>8) % size)
+				if seed>>28 < 5 {
+					v.delete(key)
+					delete(model, key)
+					order = slices.DeleteFunc(order, func(k string) bool { return k == key })
+				} else {
+					value := strconv.Itoa(int(seed))
+					v.set(key, []byte(value))
+					if _, ok := model[key]; !ok {
+						order = append(order, key)
+					}
+					model[key] = value
+				}
+				check()
+			}
+			_, ok := v.get("absent")
+			assert.False(t, ok)
+			v.delete("absent")
+			check()
+
+			before := slices.Clone(order)
+			clone := v.clone()
+			clone.set("new", []byte("x"))
+			clone.set(before[0], []byte("changed"))
+			clone.delete(before[len(before)-1])
+			check()
+			_, ok = v.get("new")
+			assert.False(t, ok)
+		})
+	}
+}
+
+func TestNewValues(t *testing.T) {
+	list := func(keys ...string) (out []KeyValue) {
+		for i, k := range keys {
+			out = append(out, KeyValue{k, []byte(strconv.Itoa(i))})
+		}
+		return out
+	}
+	many := make([]string, 0, 100)
+	for i := range 50 {
+		many = append(many, strconv.Itoa(i))
+	}
+	for name, tc := range map[string]struct {
+		in   []KeyValue
+		want []KeyValue
+	}{
+		"none":       {nil, nil},
+		"some":       {list("b", "a"), list("b", "a")},
+		"twice":      {list("a", "b", "a"), []KeyValue{{"a", []byte("2")}, {"b", []byte("1")}}},
+		"many":       {list(many...), list(many...)},
+		"many twice": {append(list(many...), KeyValue{"0", []byte("x")}), append([]KeyValue{{"0", []byte("x")}}, list(many...)[1:]...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newValues(tc.in)
+			assert.Equal(t, tc.want, v.list)
+			for _, kv := range tc.want {
+				got, ok := v.get(kv.Key)
+				assert.True(t, ok)
+				assert.Equal(t, kv.Value, got)
+			}
+		})
+	}
+	var none values
+	data, err := none.join(JSON{})
+	require.NoError(t, err)
+	assert.Nil(t, data, "an empty session has no data")
+	_, err = split(JSON{}, []byte("["))
+	require.Error(t, err)
+}
+
+func TestRecordMarks(t *testing.T) {
+	const c, m1, m2, m3, m4 = "creation", "mark---1", "mark---2", "mark---3", "mark---4"
+	for _, tc := range []struct{ have, mark, want string }{
+		{"", c, c},
+		{c, m1, c + m1},
+		{c + m1, m2, c + m2 + m1},
+		{c + m2 + m1, m3, c + m3 + m2 + m1},
+		{c + m3 + m2 + m1, m4, c + m4 + m3 + m2},
+		{c + m3 + m2 + m1, m3, c + m3 + m2}, // one mark for all attempts of a save
+	} {
+		r := &record{marks: tc.have}
+		got := r.marksWith(tc.mark)
+		assert.Equal(t, tc.want, got)
+		assert.LessOrEqual(t, len(got), 4*markLen)
+		after := &record{marks: got}
+		assert.True(t, after.hasMark(tc.mark))
+		if tc.have != "" {
+			assert.Equal(t, r.creation(), after.creation(), "it never changes")
+		}
+	}
+	r := &record{marks: c + m2 + m1}
+	assert.Equal(t, c, r.creation())
+	assert.True(t, r.hasMark(m1) && r.hasMark(m2) && r.hasMark(c))
+	for _, other := range []string{m3, "", "n---1mar", c + m2} {
+		assert.False(t, r.hasMark(other), "%q", other)
+	}
+	for _, odd := range []string{"", "abc"} {
+		assert.Equal(t, odd, (&record{marks: odd}).creation())
+		assert.False(t, (&record{marks: odd}).hasMark(m1))
+	}
+	// The marks of the last three writes are known, not that of the fourth.
+	r = &record{marks: c}
+	for i := range 10 {
+		r.marks = r.marksWith(fmt.Sprintf("mark%04d", i))
+		for back := range i {
+			assert.Equal(t, back < keptMarks, r.hasMark(fmt.Sprintf("mark%04d", i-back)))
+		}
+	}
+}
+
+// TestRecordSize: attributes' names, strings' and binaries' bytes, and for a number a byte for
+// two digits and one more (Developer Guide, "DynamoDB Item sizes and formats").
+func TestRecordSize(t *testing.T) {
+	names := &Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}
+	const base = len("id") + len("k") + len("expires") + 1 + 5
+	for name, tc := range map[string]struct {
+		r    record
+		want int
+	}{
+		"least":      {record{key: "k", expires: 1_800_000_000}, base},
+		"PHP's":      {record{key: "k", expires: 1_800_000_000, data: []byte("12345")}, base + len("data") + 5},
+		"no data":    {record{key: "k", expires: 1_800_000_000, data: []byte{}}, base + len("data")},
+		"bytes":      {record{key: "k", expires: 1_800_000_000, attrs: attrs{user: "ü€"}}, base + len("user") + 5},
+		"one digit":  {record{key: "k", expires: 1_800_000_000, rev: 9}, base + len("rev") + 2},
+		"two digits": {record{key: "k", expires: 1_800_000_000, rev: 99}, base + len("rev") + 2},
+		"three":      {record{key: "k", expires: 1_800_000_000, rev: 100}, base + len("rev") + 3},
+		"all": {record{
+			key: "k", expires: 1_800_000_000, data: []byte("x"), rev: 1, marks: strings.Repeat("m", 32), lock: 1_800_000_000_000, holder: "12345678",
+			attrs: attrs{user: "alice", auth: 1_800_000_000, born: 1_800_000_000, until: 1_800_000_000, limit: 1_800_000_000, idle: 3600},
+		}, base + 4 + 1 + 3 + 2 + 1 + 32 + 4 + 8 + 6 + 8 + 4 + 5 + 4 + 6 + 4 + 6 + 5 + 6 + 5 + 6 + 4 + 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, tc.want, tc.r.size(names))
+			without := tc.r
+			without.data = nil
+			assert.Equal(t, without.size(names), tc.r.sizeWithoutData(names))
+		})
+	}
+	long := &Attributes{ID: "identifier", Expires: "e", Data: "d", User: "u"}
+	r := record{key: "k", expires: 7, data: []byte("12"), attrs: attrs{user: "u"}}
+	assert.Equal(t, 10+1+1+2+1+2+1+1, r.size(long))
+}
+
+func TestWriteUnits(t *testing.T) {
+	for size, want := range map[int]int{0: 1, 1: 1, 1024: 1, 1025: 2, 2048: 2, 2049: 3, maxItem: 400} {
+		assert.Equal(t, want, writeUnits(size), "%d bytes", size)
+	}
+}
+
+func TestRulesLive(t *testing.T) {
+	const now, life = int64(100_000), int64(1000)
+	for name, tc := range map[string]struct {
+		r         record
+		notBefore int64
+		want      bool
+	}{
+		"lives":                      {record{expires: now + 1, attrs: attrs{born: now - 10, until: now + 900}}, 0, true},
+		"expires now":                {record{expires: now, attrs: attrs{born: now - 10, until: now + 900}}, 0, false},
+		"expired":                    {record{expires: now - 1, attrs: attrs{born: now - 10, until: now + 900}}, 0, false},
+		"no expiry":                  {record{attrs: attrs{born: now - 10, until: now + 900}}, 0, false},
+		"PHP's":                      {record{expires: now + 1}, 0, true},
+		"until now":                  {record{expires: now + 1, attrs: attrs{until: now}}, 0, false},
+		"until, a second more":       {record{expires: now + 1, attrs: attrs{until: now + 1}}, 0, true},
+		"PHP wrote past until":       {record{expires: now + 9999, attrs: attrs{born: now - 10, until: now - 1}}, 0, false},
+		"lifetime over":              {record{expires: now + 1, attrs: attrs{born: now - life}}, 0, false},
+		"lifetime, a second more":    {record{expires: now + 1, attrs: attrs{born: now - life + 1}}, 0, true},
+		"lifetime over, until not":   {record{expires: now + 1, attrs: attrs{born: now - life, until: now + 5}}, 0, false},
+		"remembered past lifetime":   {record{expires: now + 1, attrs: attrs{born: now - 5*life, until: now + 5, idle: 50}}, 0, true},
+		"remembered, expired":        {record{expires: now, attrs: attrs{born: now - 5*life, until: now + 5, idle: 50}}, 0, false},
+		"remembered, until over":     {record{expires: now + 1, attrs: attrs{born: now - 5*life, until: now, idle: 50}}, 0, false},
+		"born in the future":         {record{expires: now + 1, attrs: attrs{born: now + 2, until: now + life}}, 0, true},
+		"born before NotBefore":      {record{expires: now + 1, attrs: attrs{born: now - 10}}, now - 9, false},
+		"born at NotBefore":          {record{expires: now + 1, attrs: attrs{born: now - 10}}, now - 10, true},
+		"PHP's, with NotBefore":      {record{expires: now + 1}, now - 10, false},
+		"remembered, with NotBefore": {record{expires: now + 1, attrs: attrs{born: now - 5*life, until: now + 5, idle: 50}}, now - 10, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := rules{idle: 100, lifetime: life, touchAfter: 10, notBefore: tc.notBefore}
+			assert.Equal(t, tc.want, l.live(&tc.r, now))
+		})
+	}
+}
+
+func TestRulesExpiry(t *testing.T) {
+	const now = int64(100_000)
+	l := rules{idle: 100, lifetime: 1000, touchAfter: 10}
+	for name, tc := range map[string]struct {
+		a    attrs
+		want int64
+	}{
+		"idle":       {attrs{born: now, until: now + 1000}, now + 100},
+		"until":      {attrs{born: now, until: now + 50}, now + 50},
+		"remembered": {attrs{born: now, until: now + 5000, idle: 5000}, now + 5000},
+		"PHP's":      {attrs{}, now + 100},
+		"no until":   {attrs{born: now - 950}, now + 50},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, l.expiry(tc.a, now)) })
+	}
+	assert.Equal(t, attrs{born: now, until: now + 1000}, l.stamped(attrs{}, now))
+	assert.Equal(t, attrs{born: 5, until: 1005}, l.stamped(attrs{born: 5}, now))
+	assert.Equal(t, attrs{born: 5, until: 7}, l.stamped(attrs{born: 5, until: 7}, now))
+}
+
+func TestRulesTouchDue(t *testing.T) {
+	const now = int64(100_000)
+	a := attrs{born: now - 500, until: now + 500}
+	for name, tc := range map[string]struct {
+		touchAfter, expires int64
+		a                   attrs
+		want                bool
+	}{
+		"fresh":               {10, now + 100, a, false},
+		"nine seconds old":    {10, now + 91, a, false},
+		"ten seconds old":     {10, now + 90, a, true},
+		"near its end":        {10, now + 50, attrs{born: now, until: now + 50}, false},
+		"not beyond the end":  {10, now + 45, attrs{born: now, until: now + 50}, false},
+		"never back":          {10, now + 5000, a, false},
+		"at every second":     {0, now + 99, a, true},
+		"not when as it is":   {0, now + 100, a, false},
+		"remembered: at once": {10, now + 5000, attrs{born: now, until: now + 5000, idle: 5000}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := rules{idle: 100, lifetime: 1000, touchAfter: tc.touchAfter}
+			assert.Equal(t, tc.want, l.touchDue(&record{expires: tc.expires, attrs: tc.a}, now))
+		})
+	}
+}
+
+func TestRulesLastUsed(t *testing.T) {
+	l := rules{idle: 100, lifetime: 1000, touchAfter: 10}
+	for name, tc := range map[string]struct {
+		r                record
+		earliest, latest int64
+	}{
+		"exact to TouchAfter":   {record{expires: 600, attrs: attrs{born: 100, until: 1100}}, 500, 510},
+		"PHP's":                 {record{expires: 600}, 500, 510},
+		"not before its birth":  {record{expires: 150, attrs: attrs{born: 100, until: 1100}}, 100, 100},
+		"not before a sign-in":  {record{expires: 600, attrs: attrs{born: 100, until: 1100, auth: 505}}, 505, 510},
+		"cut by its end":        {record{expires: 1100, attrs: attrs{born: 100, until: 1100}}, 1000, 1100},
+		"PHP wrote past it":     {record{expires: 1200, attrs: attrs{born: 100, until: 1100}}, 1100, 1200},
+		"remembered":            {record{expires: 5100, attrs: attrs{born: 50, until: 5100, idle: 5000}}, 100, 5100},
+		"remembered, then used": {record{expires: 4000, attrs: attrs{born: 50, until: 5100, idle: 3000}}, 1000, 1010},
+	} {
+		t.Run(name, func(t *testing.T) {
+			earliest, latest := l.lastUsed(&tc.r)
+			assert.Equal(t, tc.earliest, earliest)
+			assert.Equal(t, tc.latest, latest)
+		})
+	}
+}
+
+func TestTimes(t *testing.T) {
+	assert.Equal(t, int64(1), seconds(1999*time.Millisecond), "rounded down")
+	assert.Equal(t, int64(5), epoch(time.Unix(5, 999_999_999)))
+	assert.Equal(t, int64(1), epoch(time.Unix(0, 0)), "0 is for what is not set")
+	assert.Equal(t, int64(1), epoch(time.Unix(-5, 0)))
+	assert.Equal(t, int64(math.MaxInt64/4), epoch(time.Unix(math.MaxInt64/2, 0)), "sums do not overflow")
+	assert.True(t, timeOf(0).IsZero())
+	assert.Equal(t, time.Unix(7, 0), timeOf(7))
+	assert.Zero(t, notBefore(time.Time{}))
+	assert.Equal(t, int64(9), notBefore(time.Unix(9, 0)))
+	assert.Equal(t, int64(10), notBefore(time.Unix(9, 1)), "what was born in that second may be older")
+}
