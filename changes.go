@@ -72,8 +72,9 @@ func runUpdates(updates []update, value []byte) ([]byte, error) {
 func (c change) then(next change) change {
 	switch {
 	case next.op != opKeep || next.err != nil:
-		// A pop of what this request itself has put takes nothing out of the table.
-		next.popped = c.popped || next.popped && c.op == opKeep
+		// A pop of what this request itself has put takes nothing out of the table; but after
+		// a value that did not encode, the stored one still shows.
+		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil)
 		next.loaded = c.loaded
 		return next
 	case c.err != nil:

@@ -20,8 +20,8 @@ type KeyValue struct {
 // wrote them, and merging two requests' changes needs no knowledge of types.
 //
 // Split(Join(v)) gives v again, in order. Malformed input is an error. What Split
-// gives may alias its input. Errors must not hold values. A Codec must be safe for
-// concurrent use.
+// gives may alias its input. What Marshal gives must not alias v, and Unmarshal must neither
+// keep nor change data. Errors must not hold values. A Codec must be safe for concurrent use.
 type Codec interface {
 	// Marshal encodes one value.
 	Marshal(v any) ([]byte, error)

@@ -87,8 +87,8 @@ type Config struct {
 	InsecurePlainIDs bool `env:"INSECURE_PLAIN_IDS"`
 
 	// EncryptionKeys are AES-256 keys, of 32 bytes each, for the sessions' values. The first
-	// encrypts, all decrypt: to change keys, put the new one first, and drop the old one after
-	// Lifetime. Stored values open only under their own session's id. With keys, values that are
+	// encrypts, all decrypt. To change keys, add the new one second on all servers, then put it
+	// first, and drop the old one when the longest session has ended. Stored values open only under their own session's id. With keys, values that are
 	// not encrypted do not open: ErrCorrupt. User, times and sizes are not hidden. Empty: none.
 	EncryptionKeys [][]byte `env:"ENCRYPTION_KEYS"`
 
@@ -233,9 +233,6 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.LockWait, DefaultLockWait)
 	setDefault(&c.LockLease, DefaultLockLease)
 	setDefault(&c.Timeout, DefaultTimeout)
-	setDefault(&c.Lifetime, DefaultLifetime)
-	setDefault(&c.IdleTimeout, min(DefaultIdleTimeout, c.Lifetime))
-	setDefault(&c.TouchAfter, c.IdleTimeout/10)
 	if c.Codec == nil {
 		c.Codec = JSON{}
 	}
@@ -245,8 +242,12 @@ func (c Config) complete() (Config, error) {
 
 	f.check(tableName(c.Table) || strings.HasPrefix(c.Table, "arn:"), "Table", quote(c.Table),
 		"must be 3 to 255 letters, digits and \"._-\", or an ARN")
-	f.check(len(c.Name) <= 128 && onlyIn(c.Name, nameChars) && strings.ContainsAny(c.Name, idAlphabet), "Name", quote(c.Name),
+	named := len(c.Name) <= 128 && onlyIn(c.Name, nameChars) && strings.ContainsAny(c.Name, idAlphabet)
+	f.check(named, "Name", quote(c.Name),
 		"must be up to 128 letters, digits and \"._-\", at least one of them a letter or digit")
+	if !named {
+		c.Name = DefaultName // the cookie's name depends on it
+	}
 	f.check(c.UserIndex == "" || tableName(c.UserIndex), "UserIndex", quote(c.UserIndex),
 		"must be 3 to 255 letters, digits and \"._-\", or empty for none")
 	c.checkTimes(&f)
@@ -272,13 +273,23 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// checkTimes fills their defaults in, too. Of a field whose value is wrong, the default goes
+// on, so that no fault is told of fields that depend on it.
 func (c *Config) checkTimes(f *faults) {
 	const century = 100 * 365 * 24 * time.Hour
-	f.check(c.Lifetime >= time.Second && c.Lifetime <= century, "Lifetime", c.Lifetime, "must be from 1s to 100 years, or 0 for "+DefaultLifetime.String())
-	f.check(c.IdleTimeout >= time.Second, "IdleTimeout", c.IdleTimeout, "must be at least 1s, or 0 for the default")
-	f.check(c.IdleTimeout <= c.Lifetime || c.Lifetime < time.Second, "IdleTimeout", c.IdleTimeout,
-		fmt.Sprintf("must be at most Lifetime, which is %v", c.Lifetime))
-	f.check(c.TouchAfter > 0 && (c.TouchAfter < c.IdleTimeout || c.IdleTimeout < time.Second), "TouchAfter", c.TouchAfter,
+	setDefault(&c.Lifetime, DefaultLifetime)
+	if c.Lifetime < time.Second || c.Lifetime > century {
+		f.add("Lifetime", c.Lifetime, "must be from 1s to 100 years, or 0 for "+DefaultLifetime.String())
+		c.Lifetime = max(DefaultLifetime, c.IdleTimeout)
+	}
+	idle := min(DefaultIdleTimeout, c.Lifetime)
+	setDefault(&c.IdleTimeout, idle)
+	if c.IdleTimeout < time.Second || c.IdleTimeout > c.Lifetime {
+		f.add("IdleTimeout", c.IdleTimeout, fmt.Sprintf("must be at least 1s and at most Lifetime, which is %v, or 0 for %v", c.Lifetime, idle))
+		c.IdleTimeout = max(idle, c.TouchAfter+1)
+	}
+	setDefault(&c.TouchAfter, c.IdleTimeout/10)
+	f.check(c.TouchAfter > 0 && c.TouchAfter < c.IdleTimeout, "TouchAfter", c.TouchAfter,
 		fmt.Sprintf("must be less than IdleTimeout, which is %v, and not negative, or 0 for a tenth of it", c.IdleTimeout))
 	f.check(c.LockWait > 0, "LockWait", c.LockWait, "must not be negative; 0 is for "+DefaultLockWait.String())
 	f.check(c.LockLease >= time.Millisecond, "LockLease", c.LockLease, "must be at least 1ms, or 0 for "+DefaultLockLease.String())
@@ -302,6 +313,7 @@ func (c *Config) checkAttributes(f *faults) {
 }
 
 const (
+	letters    = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	nameChars  = idAlphabet + "._-"
 	tokenChars = idAlphabet + "!#$%&'*+-.^_`|~" // RFC 9110, section 5.6.2
 )
@@ -353,6 +365,9 @@ func cookieDomain(s string) bool {
 		return true
 	}
 	s = strings.TrimPrefix(s, ".")
+	if !strings.ContainsAny(s, letters) {
+		return false // net/http would drop it
+	}
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 || !onlyIn(label, idAlphabet+"-") || label[0] == '-' || label[len(label)-1] == '-' {
 			return false

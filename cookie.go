@@ -117,8 +117,7 @@ func varyByCookie(h http.Header) {
 func keepPrivate(h http.Header) {
 	var kept []string
 	for _, line := range h["Cache-Control"] {
-		for directive := range strings.SplitSeq(line, ",") {
-			directive = strings.TrimSpace(directive)
+		for _, directive := range directives(line) {
 			name, value, _ := strings.Cut(directive, "=")
 			switch strings.ToLower(strings.TrimSpace(name)) {
 			case "no-store":
@@ -137,4 +136,19 @@ func keepPrivate(h http.Header) {
 		kept = []string{"no-store"}
 	}
 	h.Set("Cache-Control", strings.Join(append([]string{"private"}, kept...), ", "))
+}
+
+// directives takes a Cache-Control line apart at the commas outside of quotes.
+func directives(line string) []string {
+	quoted := false
+	list := strings.FieldsFunc(line, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return r == ',' && !quoted
+	})
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
 }

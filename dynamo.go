@@ -229,9 +229,12 @@ func leased(x *expression, l *lease) {
 	x.str(":me", l.holder)
 }
 
-func alive(x *expression, now int64) {
+func alive(x *expression, base *record, now int64) {
 	x.cond = append(x.cond, "#e > :now")
 	x.num(":now", now)
+	if base.attrs.until != 0 && base.attrs.until <= now { // ended, though PHP has moved expires
+		x.cond = append(x.cond, "(attribute_not_exists(#u) OR #u > :now)")
+	}
 }
 
 // save turns base into next. merge is for writers that must not pass over others'; l, if
@@ -262,7 +265,7 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int
 		leased(x, l)
 		x.remove = append(x.remove, "#l", "#h")
 	}
-	alive(x, now)
+	alive(x, base, now)
 	t.same(x, base, merge)
 	if merge {
 		t.unchanged(x, base)
@@ -324,7 +327,7 @@ func (t *table) touching(base, next *record, now int64) *expression {
 	x := &expression{set: []string{"#e = :e"}}
 	x.num(":e", next.expires)
 	stamp(x, base, next)
-	alive(x, now)
+	alive(x, base, now)
 	x.cond = append(x.cond, "(attribute_not_exists(#u) OR #u >= :e)")
 	return x
 }
@@ -335,7 +338,7 @@ func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, no
 	x := &expression{set: []string{"#l = :end", "#h = :me"}}
 	x.num(":end", l.end)
 	x.str(":me", l.holder)
-	alive(x, now)
+	alive(x, &record{}, now)
 	x.cond = append(x.cond, "(attribute_not_exists(#l) OR #l BETWEEN :from AND :dead)")
 	x.num(":from", leaseFrom)
 	x.num(":dead", dead)
@@ -348,7 +351,7 @@ func (t *table) bound(ctx context.Context, tr *trace, r *record, end, now int64)
 	x.num(":end", end)
 	x.str(":me", "foreign")
 	x.num(":l", r.lock)
-	alive(x, now)
+	alive(x, &record{}, now)
 	_, err := t.updateItem(ctx, tr, r.key, x, "")
 	return err
 }
@@ -381,7 +384,7 @@ func (t *table) renew(ctx context.Context, tr *trace, r *renewal) error {
 	if r.lease != nil {
 		leased(del, r.lease)
 	}
-	alive(del, r.now)
+	alive(del, r.old, r.now)
 	t.same(del, r.old, true)
 	t.unchanged(del, r.old)
 	putCond, delCond := put.condition(), del.condition()
@@ -777,7 +780,7 @@ func (t *table) translate(op string, err error) error {
 		return fmt.Errorf("%w: %s: no table (or index) %q in this account and region; Store.CreateTable makes it: %w", ErrTable, op, t.name, err)
 	case code == "ValidationException" && strings.Contains(message, "tem size"):
 		return fmt.Errorf("%w: %s: %w", ErrTooLarge, op, err)
-	case code == "ValidationException" && (strings.Contains(message, "schema") || strings.Contains(message, "index")):
+	case code == "ValidationException" && (strings.Contains(message, "schema") || strings.Contains(message, "conditions on the keys") || strings.Contains(message, "index")):
 		return fmt.Errorf("%w: %s: table %q does not have the key or index that Config says; Store.Open tells more: %w", ErrTable, op, t.name, err)
 	case transientCodes[code], httpStatus(err) >= 500:
 		return unavailable(op, err)

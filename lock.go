@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// leaseFrom is the smallest lease's end, in epoch milliseconds: September 2001. What
-	// is below is PHP's lock, a 1, which has no end.
-	leaseFrom = 1_000_000_000_000
+	// leaseFrom is the smallest lease's end, in epoch milliseconds: March 1973. What is below
+	// is PHP's lock, a 1, which has no end. The clock of a testing/synctest bubble begins in
+	// the year 2000.
+	leaseFrom = 100_000_000_000
 	// leaseSkew is how long after its end a lease is left alone, in milliseconds: servers'
 	// clocks may be 2 s apart.
 	leaseSkew = 2000

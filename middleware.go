@@ -16,7 +16,8 @@ import (
 // WriteHeader (of anything but 1xx other than 101), Flush, ReadFrom or Hijack, or when next
 // returns. If the save fails, Config.ErrorHandler answers instead of next, and what next
 // still writes is dropped, its Write giving the save's error. If Load failed and next wrote
-// nothing, ErrorHandler answers too, so that handlers may just return.
+// nothing, ErrorHandler answers too, so that handlers may just return; so it does if the
+// handler's last Session.Save failed.
 //
 // What is changed later is saved when next returns, except for what needs a new cookie:
 // that cannot be delivered any more and is logged. A panic of next saves nothing more and
@@ -81,6 +82,7 @@ type request struct {
 	sess      *Session
 	err       error // of the load
 	gaveUp    error // why a caller of Load has no session, though others may
+	unsaved   error // of the last Session.Save, as long as no other has succeeded
 	committed bool  // the headers are going, or have gone
 	failed    error // why ErrorHandler has answered
 	over      bool  // the handler has returned
@@ -235,8 +237,11 @@ func (q *request) fail(err error) {
 func (q *request) finish() {
 	q.mu.Lock()
 	committed, failed, err := q.committed, q.failed, q.err
-	if q.sess == nil && err == nil {
+	switch {
+	case q.sess == nil && err == nil:
 		err = q.gaveUp
+	case err == nil:
+		err = q.unsaved
 	}
 	q.mu.Unlock()
 	switch {
@@ -295,6 +300,9 @@ func (q *request) saveNow(ctx context.Context, sess *Session) error {
 		defer cancel()
 	}
 	d, err := q.store.save(detached, sess, committed)
+	q.mu.Lock()
+	q.unsaved = err
+	q.mu.Unlock()
 	if err == nil && !committed {
 		q.store.cookie.write(q.response.Header(), d)
 	}

@@ -10,6 +10,10 @@ import (
 // beside Config.Timeout.
 const maxTries = 64
 
+// maxUser is DynamoDB's limit for a key, in bytes: the user is the index's (Developer Guide,
+// "Quotas", Partition key length).
+const maxUser = 2048
+
 // delivery is what a save wants the response to carry.
 type delivery struct {
 	cookie cookieChange
@@ -53,16 +57,21 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		w.unlock()
 		d.cookie = cookieClear
 	}
-	ended := w.attrs.until != 0 && w.attrs.until <= s.now().Unix()
+	if len(w.attrs.user) > maxUser {
+		return d, nil, fmt.Errorf("%w: a user of %d bytes, the limit is %d", ErrTooLarge, len(w.attrs.user), maxUser)
+	}
+	ended := w.limit != 0 && w.limit <= s.now().Unix() // by this request
 	switch {
 	case w.rec == nil && (ended || len(w.vals.list) == 0 && w.attrs.user == ""):
 		return d, nil, nil
+	case w.rec == nil && w.attrs.until <= s.now().Unix():
+		return d, nil, fmt.Errorf("%w: before it was saved", ErrGone)
 	case w.rec == nil:
 		if headersSent {
 			return d, nil, errHeadersSent
 		}
 		now, err = s.create(ctx, w)
-	case ended && w.writes():
+	case ended:
 		if err := s.destroy(ctx, w.rec.key); err != nil {
 			return d, nil, err
 		}

@@ -61,9 +61,12 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 	}
 	encrypted := len(s.keys) > 0
 	body, flags, size := plain, byte(0), len(plain)
-	if encrypted {
+	switch {
+	case encrypted:
 		flags |= flagEncrypted
 		size += sealHeader + encryptedCost
+	case plain[0] == sealMagic:
+		size += sealHeader
 	}
 	if s.compress && writeUnits(rest+size) > 1 {
 		deflated := deflate(plain)

@@ -1,6 +1,7 @@
 package dynasession
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -139,10 +140,12 @@ func (s *Session) Set(key string, v any) {
 func (s *Session) Decode(key string, v any) error {
 	raw, ok := s.raw(key)
 	if !ok {
-		return fmt.Errorf("%w: %q", ErrNoKey, key)
+		return noKey(key)
 	}
 	return decode(s.codec, key, raw, v)
 }
+
+func noKey(key string) error { return fmt.Errorf("%w: %q", ErrNoKey, key) }
 
 func decode(codec Codec, key string, raw []byte, v any) error {
 	if err := codec.Unmarshal(raw, v); err != nil {
@@ -174,7 +177,8 @@ func (s *Session) Keys() []string {
 	return keys
 }
 
-// AddFlash adds a message that [Flashes] shows once, in this request or a later one.
+// AddFlash adds a message that [Flashes] shows once, in this request or a later one. It gets
+// a key of its own that begins with "_flash.", which Keys leaves out.
 func (s *Session) AddFlash(v any) { s.Set(flashPrefix+newMark(), v) }
 
 // ID gives the session's id: the secret that the cookie carries. It is "" before a new
@@ -212,11 +216,15 @@ func (s *Session) IsNew() bool {
 func (s *Session) Created() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return timeOf(s.attrs().born)
+	if s.rec != nil {
+		return timeOf(s.rec.attrs.born)
+	}
+	return timeOf(s.born)
 }
 
-// Expires gives the time at which the session ends if nobody uses it from now on, as it
-// is stored, or will be when it is saved.
+// Expires gives the time at which the session ends if nobody uses it from now on: as it
+// is stored, or, of a new session and after Remember and LimitTo, as it will be when it is
+// saved.
 func (s *Session) Expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +257,7 @@ func (s *Session) attrs() attrs {
 
 func (s *Session) storedAttrs() attrs {
 	if s.rec != nil {
-		return s.rec.attrs
+		return s.rules.stamped(s.rec.attrs, s.now().Unix())
 	}
 	return attrs{born: s.born, until: s.born + s.rules.lifetime}
 }
@@ -312,7 +320,9 @@ func (s *Session) Destroy() {
 // The deadline of ctx counts, beside Config.Timeout; its cancellation does not, since a
 // client that goes away must not cost a change. The errors are [ErrGone], [ErrConflict],
 // [ErrLockLost], [ErrTooLarge], [ErrUnavailable], [ErrTable], or of a value that did not
-// encode. After an error the changes are kept, and Save may be called again.
+// encode. After an error the changes are kept, and Save may be called again. If the last
+// Save of a handler failed and the handler wrote nothing, the middleware answers with the
+// error: a handler may just return.
 func (s *Session) Save(ctx context.Context) error { return s.save(ctx) }
 
 // LogValue is the session's Ref.
@@ -368,7 +378,7 @@ func (s *Session) record(c change) {
 	if c.op == opKeep && prev != nil && prev.op != opKeep && prev.err == nil {
 		c.op, c.updates = opPut, nil // what is stored counts no more: f need not run again
 	}
-	same := c.op != opDrop && found && string(old) == string(c.value) || c.op == opDrop && !found
+	same := c.op != opDrop && found && bytes.Equal(old, c.value) || c.op == opDrop && !found
 	if prev == nil {
 		if same && c.err == nil {
 			return
@@ -457,7 +467,9 @@ func (s *Session) settle(w *work, now *stored) {
 	}
 	for i := range s.pend.changes {
 		c := &s.pend.changes[i]
-		c.loaded, _ = s.vals.get(c.key)
+		if !c.popped { // what was popped must still be what is there
+			c.loaded, _ = s.vals.get(c.key)
+		}
 		_ = c.apply(&s.vals) // an error fails the next save, which applies it again
 	}
 }

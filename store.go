@@ -67,6 +67,7 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 		cookie: newCookieMaker(&cfg),
 		now:    time.Now,
 	}
+	s.cfg.EncryptionKeys = nil // the sealer has them
 	if cfg.ErrorHandler == nil {
 		s.cfg.ErrorHandler = s.handleError
 	}
@@ -97,6 +98,11 @@ func notBefore(t time.Time) int64 {
 		sec++ // born is rounded down: what was born in that second may be older
 	}
 	return sec
+}
+
+// Format prints the table's and the store's name for every verb: no verb prints keys.
+func (s *Store) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "dynasession.Store(%s, %s)", s.cfg.Table, s.cfg.Name)
 }
 
 // Close has nothing to close: a Store holds no connection, file or goroutine of its own,

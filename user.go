@@ -20,30 +20,17 @@ type Info struct {
 	// remembered session it is the time of Remember.
 	Created, AuthTime, LastUsed, Expires time.Time
 
-	values *infoValues // a pointer, so that printing an Info prints no data
-}
-
-type infoValues struct {
-	codec Codec
-	vals  values
-	err   error // why there are none
+	decode func(key string, v any) error // a func, so that printing an Info prints no data
 }
 
 // Decode decodes the value of key, a device label, say, into what v points to. It gives
 // [ErrNoKey] when there is none, [ErrCorrupt] when the stored data cannot be read, or the
 // codec's error.
 func (i Info) Decode(key string, v any) error {
-	if i.values == nil {
-		return fmt.Errorf("%w: %q", ErrNoKey, key)
+	if i.decode == nil {
+		return noKey(key)
 	}
-	if i.values.err != nil {
-		return i.values.err
-	}
-	raw, ok := i.values.vals.get(key)
-	if !ok {
-		return fmt.Errorf("%w: %q", ErrNoKey, key)
-	}
-	return decode(i.values.codec, key, raw, v)
+	return i.decode(key, v)
 }
 
 // UserSessions lists the live sessions on which user is signed in, the last used first. It
@@ -95,7 +82,16 @@ func (s *Store) info(r *record) Info {
 		Ref: s.keys.ref(r.key), User: r.attrs.user,
 		Created: timeOf(r.attrs.born), AuthTime: timeOf(r.attrs.auth),
 		LastUsed: timeOf(used), Expires: timeOf(r.expires),
-		values: &infoValues{s.cfg.Codec, vals, err},
+		decode: func(key string, v any) error {
+			if err != nil {
+				return err
+			}
+			raw, ok := vals.get(key)
+			if !ok {
+				return noKey(key)
+			}
+			return decode(s.cfg.Codec, key, raw, v)
+		},
 	}
 }
 
@@ -108,7 +104,8 @@ const userPause = time.Second
 //
 // Since the index follows the table by a moment, it asks again until two answers in a row
 // show nothing new, a second apart, and so takes two to three seconds. A sign-in less than
-// the index's lag before the last answer can be missed. It needs Config.UserIndex.
+// the index's lag before the last answer can be missed. It needs Config.UserIndex. With a
+// request's context it stops when the client goes away: context.WithoutCancel prevents that.
 // Errors: [ErrTable], [ErrUnavailable]; what was ended before counts.
 func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bool) (ended int, err error) {
 	seen := map[string]bool{}

@@ -1,0 +1,214 @@
+package dynasession_test
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+)
+
+// backend is a DynamoDB to test against: the embedded one or DynamoDB Local.
+type backend struct {
+	client *dynamodb.Client
+	server *dynamotest.Server // nil: DynamoDB Local
+	calls  *callCounter
+}
+
+// eachBackend runs f on the embedded DynamoDB and on DynamoDB Local.
+func eachBackend(t *testing.T, f func(t *testing.T, b *backend)) {
+	t.Helper()
+	t.Run("dynamotest", func(t *testing.T) { f(t, embedded(t)) })
+	t.Run("local", func(t *testing.T) { f(t, local(t)) })
+}
+
+func embedded(t testing.TB) *backend {
+	srv := dynamotest.NewServer()
+	t.Cleanup(srv.Close)
+	b := &backend{server: srv, calls: &callCounter{}}
+	b.client = srv.Client(b.calls.wrap)
+	return b
+}
+
+var localTransport = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) { tr.MaxIdleConnsPerHost = 100 })
+
+func local(t testing.TB) *backend {
+	endpoint := os.Getenv("DYNAMODB_LOCAL_ENDPOINT")
+	if endpoint == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("DYNAMODB_LOCAL_ENDPOINT is not set: run the tests with make test")
+		}
+		t.Skip("DYNAMODB_LOCAL_ENDPOINT is not set: make test runs this against DynamoDB Local")
+	}
+	b := &backend{calls: &callCounter{}}
+	b.client = dynamodb.New(dynamodb.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), HTTPClient: localTransport,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}, b.calls.wrap)
+	return b
+}
+
+// callCounter counts what goes over the wire, repetitions by the SDK included.
+type callCounter struct {
+	mu   sync.Mutex
+	next dynamodb.HTTPClient
+	ops  []string
+}
+
+func (c *callCounter) wrap(o *dynamodb.Options) { c.next, o.HTTPClient = o.HTTPClient, c }
+
+func (c *callCounter) Do(r *http.Request) (*http.Response, error) {
+	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	c.mu.Lock()
+	c.ops = append(c.ops, op)
+	c.mu.Unlock()
+	return c.next.Do(r)
+}
+
+// take gives the operations since the last call.
+func (c *callCounter) take() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ops := c.ops
+	c.ops = nil
+	return ops
+}
+
+// newStore makes a store on a table of its own, with a user index.
+func newStore(t testing.TB, b *backend, cfg dynasession.Config) *dynasession.Store {
+	t.Helper()
+	if cfg.Table == "" {
+		cfg.Table = newTable()
+	}
+	if cfg.UserIndex == "" {
+		cfg.UserIndex = "by-user"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s, err := dynasession.New(b.client, cfg)
+	require.NoError(t, err)
+	require.NoError(t, s.CreateTable(t.Context()))
+	b.calls.take()
+	return s
+}
+
+func newTable() string { return "test-" + rand.Text() }
+
+// items gives all that is in a table.
+func items(t testing.TB, b *backend, table string) []map[string]types.AttributeValue {
+	t.Helper()
+	out, err := b.client.Scan(t.Context(), &dynamodb.ScanInput{TableName: &table, ConsistentRead: aws.Bool(true)})
+	require.NoError(t, err)
+	return out.Items
+}
+
+func onlyItem(t testing.TB, b *backend, table string) map[string]types.AttributeValue {
+	t.Helper()
+	all := items(t, b, table)
+	require.Len(t, all, 1)
+	return all[0]
+}
+
+func putItem(t testing.TB, b *backend, table string, item map[string]types.AttributeValue) {
+	t.Helper()
+	_, err := b.client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: item})
+	require.NoError(t, err)
+}
+
+func str(v string) types.AttributeValue { return &types.AttributeValueMemberS{Value: v} }
+func num(v string) types.AttributeValue { return &types.AttributeValueMemberN{Value: v} }
+
+func attr(item map[string]types.AttributeValue, name string) string {
+	switch v := item[name].(type) {
+	case *types.AttributeValueMemberS:
+		return v.Value
+	case *types.AttributeValueMemberN:
+		return v.Value
+	case *types.AttributeValueMemberB:
+		return string(v.Value)
+	}
+	return ""
+}
+
+// browser keeps cookies and calls a handler, without a network: it runs in synctest
+// bubbles.
+type browser struct {
+	t       testing.TB
+	handler http.Handler
+	jar     *cookiejar.Jar
+}
+
+func newBrowser(t testing.TB, h http.Handler) *browser {
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	return &browser{t, h, jar}
+}
+
+var origin = &url.URL{Scheme: "https", Host: "shop.example.com", Path: "/"}
+
+func (b *browser) do(ctx context.Context, path string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://shop.example.com"+path, nil)
+	for _, c := range b.jar.Cookies(origin) {
+		r.AddCookie(c)
+	}
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, r)
+	b.jar.SetCookies(origin, w.Result().Cookies())
+	return w
+}
+
+func (b *browser) get(path string) *httptest.ResponseRecorder {
+	return b.do(context.Background(), path)
+}
+
+// ok expects a status of 200 and gives the body.
+func (b *browser) ok(path string) string {
+	b.t.Helper()
+	w := b.get(path)
+	require.Equal(b.t, http.StatusOK, w.Code, w.Body.String())
+	return w.Body.String()
+}
+
+func (b *browser) cookie() string {
+	for _, c := range b.jar.Cookies(origin) {
+		return c.Value
+	}
+	return ""
+}
+
+// app is a handler whose paths are set by the test. Each gets the loaded session; without
+// one it just returns.
+type app map[string]func(s *dynasession.Session, w http.ResponseWriter, r *http.Request)
+
+func (a app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f := a[r.URL.Path]
+	if f == nil {
+		http.NotFound(w, r)
+		return
+	}
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	f(sess, w, r)
+}
+
+func write(w io.Writer, s string) { _, _ = io.WriteString(w, s) }
