@@ -13,8 +13,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -43,7 +46,13 @@ func embedded(t testing.TB) *backend {
 	srv := dynamotest.NewServer()
 	t.Cleanup(srv.Close)
 	b := &backend{server: srv, calls: &callCounter{}}
-	b.client = srv.Client(b.calls.wrap)
+	b.client = srv.Client(b.calls.wrap, func(o *dynamodb.Options) {
+		// As often as by default, without the pauses.
+		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
+			o.RateLimiter = ratelimit.None
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+		})
+	})
 	return b
 }
 
