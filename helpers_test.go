@@ -174,7 +174,7 @@ func newBrowser(t testing.TB, h http.Handler) *browser {
 var origin = &url.URL{Scheme: "https", Host: "shop.example.com", Path: "/"}
 
 func (b *browser) do(ctx context.Context, path string) *httptest.ResponseRecorder {
-	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://shop.example.com"+path, nil)
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://shop.example.com"+path, http.NoBody)
 	for _, c := range b.jar.Cookies(origin) {
 		r.AddCookie(c)
 	}

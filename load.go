@@ -69,7 +69,7 @@ func (s *Store) acquire(ctx context.Context, key string) (_ *record, _ *lease, e
 	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, ErrLocked)
 	defer cancel()
 
-	turn, leave := s.lanes.enter(key)
+	turn, leave := s.locks.enter(key)
 	select {
 	case <-turn:
 	case <-wait.Done():

@@ -43,14 +43,31 @@ func (l *lease) holds(r *record) bool {
 	return r != nil && r.lock == l.end && r.holder == l.holder
 }
 
-// lanes queue the requests of this process that want the same lock, first come, first
-// served, so that one at a time asks DynamoDB.
+// lanes queue the requests of this process that want the same lock, or that merge onto the
+// same item, first come, first served, so that one at a time asks DynamoDB.
 type lanes struct {
 	mu   sync.Mutex
 	byID map[string]*lane
 }
 
-type lane struct{ waiting []chan struct{} }
+type lane struct {
+	waiting []chan struct{}
+	last    *record // what the one before has stored, if it said
+}
+
+// tell leaves r for the next in the lane of key, and told gives it. Both are for the one
+// whose turn it is.
+func (l *lanes) tell(key string, r *record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byID[key].last = r
+}
+
+func (l *lanes) told(key string) *record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byID[key].last
+}
 
 // enter takes a place in the lane of key. turn is closed when it is the caller's, and
 // leave gives the turn, or the place, to the next; it must be called, and may be again.

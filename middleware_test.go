@@ -76,7 +76,7 @@ func TestIdleMiddlewareAllocations(t *testing.T) {
 	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	h := s.Middleware(next)
 	for _, cookie := range []string{"", "__Host-session=" + s.CreateID()} {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 		if cookie != "" {
 			r.Header.Set("Cookie", cookie)
 		}
@@ -113,7 +113,7 @@ func TestUnknownIDsAreNotAdopted(t *testing.T) {
 	s := newStore(t, b, dynasession.Config{Table: table})
 	h := s.Middleware(app{"/set": doSet})
 	chosen := s.CreateID()
-	r := httptest.NewRequest(http.MethodGet, "/set?1", nil)
+	r := httptest.NewRequest(http.MethodGet, "/set?1", http.NoBody)
 	r.AddCookie(&http.Cookie{Name: "__Host-session", Value: chosen})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -222,9 +222,11 @@ func TestFailedLoad(t *testing.T) {
 // handler's header.
 func TestFailedSave(t *testing.T) {
 	for name, reply := range map[string]sessionHandler{
-		"nothing":  func(*session, http.ResponseWriter, *http.Request) {},
-		"write":    func(_ *session, w http.ResponseWriter, _ *http.Request) { write(w, "secret") },
-		"redirect": func(_ *session, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/secret", 303) },
+		"nothing": func(*session, http.ResponseWriter, *http.Request) {},
+		"write":   func(_ *session, w http.ResponseWriter, _ *http.Request) { write(w, "secret") },
+		"redirect": func(_ *session, w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/secret", http.StatusSeeOther)
+		},
 		"readfrom": func(_ *session, w http.ResponseWriter, _ *http.Request) {
 			_, err := io.Copy(w, strings.NewReader("secret"))
 			assert.ErrorIs(t, err, dynasession.ErrUnavailable)
@@ -322,7 +324,7 @@ func TestStreaming(t *testing.T) {
 	defer srv.Close()
 	cookie := ""
 	get := func(path string) (int, string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+path, nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+path, http.NoBody)
 		require.NoError(t, err)
 		r.Header.Set("Cookie", cookie)
 		res, err := http.DefaultClient.Do(r)
@@ -415,11 +417,11 @@ func TestWriterAbilities(t *testing.T) {
 			pusher
 		}{bare, flusher{}, hijacker{}, pusher{}},
 	} {
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 		require.Equal(t, want, got)
 	}
 	// Through a wrapper, as http.ResponseController goes.
-	h.ServeHTTP(unwrapper{bare, hijackable{rec}}, httptest.NewRequest(http.MethodGet, "/", nil))
+	h.ServeHTTP(unwrapper{bare, hijackable{rec}}, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	require.Equal(t, "false true false true", got)
 
 	// Each does what it says.
@@ -427,11 +429,11 @@ func TestWriterAbilities(t *testing.T) {
 		_, _, err := w.(http.Hijacker).Hijack()
 		assert.ErrorIs(t, err, errHijack)
 	}))
-	done.ServeHTTP(hijackable{rec}, httptest.NewRequest(http.MethodGet, "/", nil))
+	done.ServeHTTP(hijackable{rec}, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	flush := s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		assert.ErrorIs(t, http.NewResponseController(w).Flush(), errors.ErrUnsupported)
 	}))
-	flush.ServeHTTP(bare, httptest.NewRequest(http.MethodGet, "/", nil))
+	flush.ServeHTTP(bare, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 }
 
 type unwrapper struct {
@@ -533,7 +535,7 @@ func TestSaveShowsTheMergedState(t *testing.T) {
 		br = newBrowser(t, s.Middleware(app{
 			"/set": doSet, "/get": doGet,
 			"/other": func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("other", "seen") },
-			"/save": func(s *session, w http.ResponseWriter, r *http.Request) {
+			"/save": func(s *session, _ http.ResponseWriter, r *http.Request) {
 				br.ok("/other")
 				s.Set("key", "saved")
 				assert.NoError(t, s.Save(r.Context()))

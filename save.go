@@ -210,12 +210,20 @@ func (s *Store) write(ctx context.Context, w *work) (_ *stored, err error) {
 		mark: newMark(), creation: w.rec.creation(),
 		base: w.rec, vals: w.vals, doubt: noDoubt,
 	}
+	defer a.leaveLane()
 	for {
 		now, err := a.try(ctx)
 		if err != nil || now != nil {
+			a.tell(now)
 			return now, err
 		}
 		op.conflicts++
+		if a.leave == nil {
+			if err := a.enterLane(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if a.pause.tries >= maxTries || a.pause.wait(ctx) != nil {
 			return nil, fmt.Errorf("%w: session %s: gave up after %d tries", ErrConflict, s.keys.ref(w.rec.key), a.pause.tries)
 		}
@@ -237,6 +245,42 @@ type attempt struct {
 	renewal  *renewal
 	newID    string
 	pause    backoff
+	leave    func() // the lane of those in this process that were refused; nil before
+}
+
+// enterLane waits for the others of this process that merge onto the item, and goes on from
+// what the last of them has stored: that is no knowledge, since the condition tells whether
+// it still holds, but spares the writes that would be refused.
+func (a *attempt) enterLane(ctx context.Context) error {
+	key := a.base.key
+	turn, leave := a.store.merges.enter(key)
+	a.leave = leave
+	select {
+	case <-turn:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: session %s: %w", ErrConflict, a.store.keys.ref(key), ctx.Err())
+	}
+	// Under a lease, or with a renewal to repeat, what others have stored is no base.
+	if a.store.cfg.Concurrency != Merge || a.lease != nil || a.renewal != nil {
+		return nil
+	}
+	if last := a.store.merges.told(key); last != nil && last.rev > a.base.rev && last.creation() == a.base.creation() {
+		_, err := a.rebase(last, a.store.now().Unix())
+		return err
+	}
+	return nil
+}
+
+func (a *attempt) tell(now *stored) {
+	if a.leave != nil && now != nil && now.rec.key == a.base.key {
+		a.store.merges.tell(a.base.key, now.rec)
+	}
+}
+
+func (a *attempt) leaveLane() {
+	if a.leave != nil {
+		a.leave()
+	}
 }
 
 // try sends the save once. It gives nil and nil when that was refused and is worth another.

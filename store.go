@@ -34,7 +34,8 @@ type Store struct {
 	rules  rules
 	sealer sealer
 	cookie cookieMaker
-	lanes  lanes
+	locks  lanes // by key: who waits for the lock
+	merges lanes // by key: who was refused, and saves again
 	now    func() time.Time
 }
 

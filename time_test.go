@@ -1,0 +1,919 @@
+package dynasession_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+)
+
+// Every test here runs in a synctest bubble, whose clock moves only by sleeping: what the
+// protocol says of times is checked to the second.
+
+const cookieName = "__Host-session"
+
+// timed is a store of a table of its own, at the beginning of a second.
+type timed struct {
+	*backend
+	t     *testing.T
+	table string
+	store *dynasession.Store
+}
+
+// inBubble runs f on an embedded DynamoDB in a bubble.
+func inBubble(t *testing.T, cfg dynasession.Config, f func(c *timed)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := &timed{backend: embedded(t), t: t, table: newTable()}
+		c.store = c.with(cfg)
+		sleepUntil(time.Now().Truncate(time.Second).Add(time.Second))
+		f(c)
+	})
+}
+
+// with makes another store on the same table.
+func (c *timed) with(cfg dynasession.Config) *dynasession.Store {
+	c.t.Helper()
+	cfg.Table = c.table
+	return newStore(c.t, c.backend, cfg)
+}
+
+func (c *timed) item() map[string]types.AttributeValue {
+	c.t.Helper()
+	return onlyItem(c.t, c.backend, c.table)
+}
+
+// amend overwrites attributes of an item as it is in the table.
+func (c *timed) amend(item, with map[string]types.AttributeValue) {
+	c.t.Helper()
+	item = maps.Clone(item)
+	maps.Copy(item, with)
+	putItem(c.t, c.backend, c.table, item)
+}
+
+func sleepUntil(at time.Time) { time.Sleep(time.Until(at)) }
+
+func epochText(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
+
+func milliseconds(at time.Time) types.AttributeValue {
+	return num(strconv.FormatInt(at.UnixMilli(), 10))
+}
+
+// visit is an app that tells of the session, and starts one at /new; more adds to it.
+func (c *timed) visit(store *dynasession.Store, more app) http.Handler {
+	all := app{
+		"/new": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
+			s.Set("n", 1)
+			write(w, "made")
+		},
+		"/": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
+			switch {
+			case !s.IsNew():
+				write(w, "live")
+			case len(s.Keys()) > 0 || s.ID() != "" || s.User() != "":
+				write(w, "new, but not empty")
+			default:
+				write(w, "new")
+			}
+		},
+	}
+	maps.Copy(all, more)
+	return store.Middleware(all)
+}
+
+// acts makes a path's handler of what it does to the session.
+func acts(f func(s *dynasession.Session)) func(*dynasession.Session, http.ResponseWriter, *http.Request) {
+	return func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
+		f(s)
+		write(w, "done")
+	}
+}
+
+// askAs sends a cookie whether or not a browser still would.
+func askAs(h http.Handler, cookie, path string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "https://shop.example.com"+path, http.NoBody)
+	r.AddCookie(&http.Cookie{Name: cookieName, Value: cookie})
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func onlyCookie(t *testing.T, w *httptest.ResponseRecorder) *http.Cookie {
+	t.Helper()
+	all := w.Result().Cookies()
+	require.Len(t, all, 1)
+	return all[0]
+}
+
+func TestIdleTimeoutToTheSecond(t *testing.T) {
+	const idle = 10 * time.Minute
+	for _, test := range []struct {
+		after time.Duration
+		want  string
+	}{{idle - time.Second, "live"}, {idle - time.Nanosecond, "live"}, {idle, "new"}, {idle + time.Second, "new"}} {
+		t.Run(test.after.String(), func(t *testing.T) {
+			inBubble(t, dynasession.Config{IdleTimeout: idle}, func(c *timed) {
+				b := newBrowser(c.t, c.visit(c.store, nil))
+				b.ok("/new")
+				assert.Equal(c.t, epochText(time.Now().Add(idle)), attr(c.item(), "expires"))
+				time.Sleep(test.after)
+				assert.Equal(c.t, test.want, b.ok("/"))
+			})
+		})
+	}
+}
+
+func TestIdleSessionIsReplaced(t *testing.T) {
+	inBubble(t, dynasession.Config{IdleTimeout: time.Minute}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		old, oldItem := b.cookie(), c.item()
+		time.Sleep(time.Minute)
+		c.calls.take()
+		require.Equal(c.t, "new", b.ok("/"))
+		assert.Equal(c.t, []string{"GetItem"}, c.calls.take())
+		assert.Equal(c.t, oldItem, c.item(), "the item of a dead session is left to TTL")
+
+		b.ok("/new")
+		assert.NotEqual(c.t, old, b.cookie())
+		assert.Equal(c.t, "live", b.ok("/"))
+		assert.Len(c.t, items(c.t, c.backend, c.table), 2)
+		_, err := c.store.Read(c.t.Context(), old)
+		assert.ErrorIs(c.t, err, dynasession.ErrNotFound)
+	})
+}
+
+func TestTouchAfterSavesWrites(t *testing.T) {
+	const idle, touch = 10 * time.Minute, time.Minute
+	inBubble(t, dynasession.Config{IdleTimeout: idle, TouchAfter: touch}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		made, before := time.Now(), c.item()
+		c.calls.take()
+		for range 59 {
+			time.Sleep(time.Second)
+			require.Equal(c.t, "live", b.ok("/"))
+			require.Equal(c.t, []string{"GetItem"}, c.calls.take())
+		}
+		sleepUntil(made.Add(touch))
+		require.Equal(c.t, "live", b.ok("/"))
+		require.Equal(c.t, []string{"GetItem", "UpdateItem"}, c.calls.take())
+		after := c.item()
+		assert.Equal(c.t, epochText(made.Add(touch+idle)), attr(after, "expires"))
+		for name := range before {
+			if name != "expires" {
+				assert.Equal(c.t, before[name], after[name], name)
+			}
+		}
+		c.calls.take()
+		b.ok("/")
+		assert.Equal(c.t, []string{"GetItem"}, c.calls.take(), "it is not due again")
+		time.Sleep(idle - time.Second)
+		assert.Equal(c.t, "live", b.ok("/"))
+	})
+}
+
+func TestTouchKeepsASessionInUseUntilLifetime(t *testing.T) {
+	// The gaps between uses are as long as they can be without a write at each.
+	const idle, touch, lifetime = 2 * time.Minute, time.Minute, time.Hour
+	inBubble(t, dynasession.Config{IdleTimeout: idle, TouchAfter: touch, Lifetime: lifetime}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		made := time.Now()
+		writes := 0
+		c.calls.take()
+		for time.Since(made)+touch-time.Second < lifetime-touch {
+			time.Sleep(touch - time.Second)
+			require.Equal(c.t, "live", b.ok("/"), time.Since(made).String())
+			if len(c.calls.take()) > 1 {
+				writes++
+			}
+		}
+		assert.InDelta(c.t, 30, writes, 2, "every second use is due")
+		sleepUntil(made.Add(lifetime))
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestLifetimeIsAbsolute(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, app{
+			"/in":    acts(func(s *dynasession.Session) { s.SetUser("ada") }),
+			"/renew": acts(func(s *dynasession.Session) { s.Renew() }),
+			"/set":   acts(func(s *dynasession.Session) { s.Set("at", time.Now()) }),
+		}))
+		b.ok("/new")
+		made := time.Now()
+		end := made.Add(dynasession.DefaultLifetime)
+		for at := made.Add(time.Minute); at.Before(end); at = at.Add(time.Minute) {
+			sleepUntil(at)
+			path := "/"
+			switch at.Sub(made) {
+			case 6 * time.Hour:
+				path = "/in"
+			case 12 * time.Hour:
+				path = "/renew"
+			case 18 * time.Hour:
+				path = "/set"
+			}
+			id := b.cookie()
+			body := b.ok(path)
+			require.Contains(c.t, []string{"live", "done"}, body, at.Sub(made).String())
+			if path == "/in" || path == "/renew" {
+				require.NotEqual(c.t, id, b.cookie())
+			}
+			item := c.item()
+			require.Equal(c.t, epochText(made), attr(item, "born"))
+			require.Equal(c.t, epochText(end), attr(item, "until"))
+		}
+		sleepUntil(end.Add(-time.Second))
+		assert.Equal(c.t, "live", b.ok("/"))
+		assert.Equal(c.t, epochText(end), attr(c.item(), "expires"))
+		sleepUntil(end)
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestLifetimeOfTheLatestConfigCounts(t *testing.T) {
+	inBubble(t, dynasession.Config{IdleTimeout: time.Hour, Lifetime: 10 * time.Hour}, func(c *timed) {
+		long := newBrowser(c.t, c.visit(c.store, nil))
+		long.ok("/new")
+		made := time.Now()
+		short := c.visit(c.with(dynasession.Config{Lifetime: 30 * time.Minute}), nil)
+		sleepUntil(made.Add(30*time.Minute - time.Second))
+		assert.Equal(c.t, "live", askAs(short, long.cookie(), "/").Body.String())
+		sleepUntil(made.Add(30 * time.Minute))
+		assert.Equal(c.t, "new", askAs(short, long.cookie(), "/").Body.String())
+		assert.Equal(c.t, "live", long.ok("/"))
+	})
+}
+
+func TestRememberOutlivesIdleAndLifetime(t *testing.T) {
+	const d = 30 * 24 * time.Hour
+	remember := app{"/remember": acts(func(s *dynasession.Session) { s.Remember(d) })}
+	for _, used := range []bool{false, true} {
+		t.Run(fmt.Sprintf("used=%v", used), func(t *testing.T) {
+			inBubble(t, dynasession.Config{}, func(c *timed) {
+				h := c.visit(c.store, remember)
+				b := newBrowser(c.t, h)
+				b.ok("/new")
+				time.Sleep(10 * time.Minute)
+				w := b.get("/remember")
+				assert.Equal(c.t, int(d/time.Second), onlyCookie(c.t, w).MaxAge)
+				end := time.Now().Add(d)
+				assert.Equal(c.t, epochText(end), attr(c.item(), "expires"))
+				id := b.cookie()
+				require.NotEmpty(c.t, id)
+				c.calls.take()
+				for used && time.Until(end) > 12*time.Hour {
+					time.Sleep(12 * time.Hour)
+					require.Equal(c.t, "live", b.ok("/"))
+				}
+				for _, op := range c.calls.take() {
+					require.Equal(c.t, "GetItem", op, "there is nothing to extend")
+				}
+				sleepUntil(end.Add(-time.Second))
+				assert.Equal(c.t, "live", b.ok("/"))
+				sleepUntil(end)
+				assert.Empty(c.t, b.cookie(), "the browser drops the cookie")
+				assert.Equal(c.t, "new", askAs(h, id, "/").Body.String())
+			})
+		})
+	}
+}
+
+func TestRememberUndone(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		h := c.visit(c.store, app{
+			"/remember": acts(func(s *dynasession.Session) { s.Remember(48 * time.Hour) }),
+			"/forget":   acts(func(s *dynasession.Session) { s.Remember(0) }),
+		})
+		b := newBrowser(c.t, h)
+		b.ok("/new")
+		made := time.Now()
+		b.ok("/remember")
+		time.Sleep(10 * time.Hour)
+		w := b.get("/forget")
+		assert.Zero(c.t, onlyCookie(c.t, w).MaxAge, "it ends with the browser again")
+		item := c.item()
+		assert.Equal(c.t, epochText(made.Add(dynasession.DefaultLifetime)), attr(item, "until"))
+		assert.Equal(c.t, epochText(time.Now().Add(dynasession.DefaultIdleTimeout)), attr(item, "expires"))
+		assert.NotContains(c.t, item, "idle")
+		time.Sleep(dynasession.DefaultIdleTimeout - time.Second)
+		assert.Equal(c.t, "live", askAs(h, b.cookie(), "/").Body.String())
+		for time.Since(made) < dynasession.DefaultLifetime-30*time.Minute {
+			time.Sleep(30 * time.Minute)
+			b.ok("/")
+		}
+		sleepUntil(made.Add(dynasession.DefaultLifetime))
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestRememberUndoneAfterLifetimeEnds(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		h := c.visit(c.store, app{
+			"/remember": acts(func(s *dynasession.Session) { s.Remember(48 * time.Hour) }),
+			"/forget":   acts(func(s *dynasession.Session) { s.Remember(-time.Second) }),
+		})
+		b := newBrowser(c.t, h)
+		b.ok("/new")
+		b.ok("/remember")
+		time.Sleep(30 * time.Hour)
+		require.Equal(c.t, "live", b.ok("/"))
+		b.get("/forget")
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestLimitToCapsRemember(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		var limit time.Time
+		h := c.visit(c.store, app{
+			"/limit":    acts(func(s *dynasession.Session) { s.LimitTo(limit) }),
+			"/remember": acts(func(s *dynasession.Session) { s.Remember(30 * 24 * time.Hour) }),
+		})
+		b := newBrowser(c.t, h)
+		b.ok("/new")
+		limit = time.Now().Add(40 * time.Hour) // beyond Lifetime
+		b.ok("/limit")
+		time.Sleep(10 * time.Minute)
+		w := b.get("/remember")
+		assert.Equal(c.t, int(time.Until(limit)/time.Second), onlyCookie(c.t, w).MaxAge)
+		id := b.cookie()
+		sleepUntil(limit.Add(-time.Second))
+		assert.Equal(c.t, "live", askAs(h, id, "/").Body.String())
+		sleepUntil(limit)
+		assert.Equal(c.t, "new", askAs(h, id, "/").Body.String())
+	})
+}
+
+func TestLimitToEndsAtTheSecondAndNeverMovesLater(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		var limit time.Time
+		h := c.visit(c.store, app{
+			"/limit": acts(func(s *dynasession.Session) { s.LimitTo(limit) }),
+			"/zero":  acts(func(s *dynasession.Session) { s.LimitTo(time.Time{}) }),
+		})
+		b := newBrowser(c.t, h)
+		b.ok("/new")
+		end := time.Now().Add(90 * time.Minute)
+		for _, limit = range []time.Time{end.Add(time.Hour), end, end.Add(time.Minute), end.Add(100 * time.Hour)} {
+			b.ok("/limit")
+		}
+		b.ok("/zero")
+		assert.Equal(c.t, epochText(end), attr(c.item(), "until"))
+		assert.Equal(c.t, epochText(end), attr(c.item(), "limit"))
+		for time.Until(end) > 10*time.Minute {
+			time.Sleep(5 * time.Minute)
+			require.Equal(c.t, "live", b.ok("/"))
+		}
+		sleepUntil(end.Add(-time.Second))
+		assert.Equal(c.t, "live", b.ok("/"))
+		sleepUntil(end)
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestLimitToHoldsThoughPHPMovesTheExpiry(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		end := time.Now().Add(30 * time.Minute)
+		b := newBrowser(c.t, c.visit(c.store, app{"/limit": acts(func(s *dynasession.Session) { s.LimitTo(end) })}))
+		b.ok("/new")
+		b.ok("/limit")
+		c.amend(c.item(), map[string]types.AttributeValue{"expires": num(epochText(end.Add(time.Hour)))})
+		sleepUntil(end.Add(-time.Second))
+		assert.Equal(c.t, "live", b.ok("/"))
+		sleepUntil(end)
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestLimitToBeyondLifetimeStretchesNothing(t *testing.T) {
+	inBubble(t, dynasession.Config{IdleTimeout: time.Hour, Lifetime: time.Hour}, func(c *timed) {
+		h := c.visit(c.store, app{"/limit": acts(func(s *dynasession.Session) { s.LimitTo(time.Now().Add(100 * time.Hour)) })})
+		b := newBrowser(c.t, h)
+		b.ok("/new")
+		b.ok("/limit")
+		time.Sleep(time.Hour - time.Second)
+		assert.Equal(c.t, "live", b.ok("/"))
+		time.Sleep(time.Second)
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestLimitToInThePastEndsTheSession(t *testing.T) {
+	for _, ago := range []time.Duration{0, time.Second, 1000 * time.Hour} {
+		t.Run(ago.String(), func(t *testing.T) {
+			inBubble(t, dynasession.Config{}, func(c *timed) {
+				h := c.visit(c.store, app{"/limit": acts(func(s *dynasession.Session) {
+					s.LimitTo(time.Now().Add(-ago))
+					s.Set("n", 2)
+				})})
+				b := newBrowser(c.t, h)
+				b.ok("/new")
+				id := b.cookie()
+				w := b.get("/limit")
+				assert.Equal(c.t, http.StatusOK, w.Code)
+				assert.Negative(c.t, onlyCookie(c.t, w).MaxAge)
+				assert.Empty(c.t, b.cookie())
+				assert.Empty(c.t, items(c.t, c.backend, c.table))
+				assert.Equal(c.t, "new", askAs(h, id, "/").Body.String())
+
+				b.ok("/limit") // of a session that is not stored yet
+				assert.Empty(c.t, items(c.t, c.backend, c.table))
+			})
+		})
+	}
+}
+
+func TestNotBeforeRefusesOlderSessions(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		old := c.visit(c.store, nil)
+		early, late := newBrowser(c.t, old), newBrowser(c.t, old)
+		early.ok("/new")
+		time.Sleep(time.Second)
+		deploy := time.Now()
+		late.ok("/new")
+		for _, test := range []struct {
+			notBefore   time.Time
+			early, late string
+		}{
+			{deploy.Add(-time.Second), "live", "live"},
+			{deploy.Add(-time.Second + 1), "new", "live"},
+			{deploy, "new", "live"},
+			{deploy.Add(1), "new", "new"},
+			{deploy.Add(time.Second), "new", "new"},
+		} {
+			h := c.visit(c.with(dynasession.Config{NotBefore: test.notBefore}), nil)
+			assert.Equal(c.t, test.early, askAs(h, early.cookie(), "/").Body.String(), test.notBefore.String())
+			assert.Equal(c.t, test.late, askAs(h, late.cookie(), "/").Body.String(), test.notBefore.String())
+		}
+		assert.Equal(c.t, "live", early.ok("/"), "the old servers still serve it")
+		assert.Len(c.t, items(c.t, c.backend, c.table), 2)
+	})
+}
+
+func TestTouchedTimesOfASession(t *testing.T) {
+	const idle, touch = 10 * time.Minute, time.Minute
+	inBubble(t, dynasession.Config{IdleTimeout: idle, TouchAfter: touch}, func(c *timed) {
+		type times struct{ created, expires, auth time.Time }
+		var before, after times
+		of := func(s *dynasession.Session) times { return times{s.Created(), s.Expires(), s.AuthTime()} }
+		show := func(f func(*dynasession.Session)) func(*dynasession.Session, http.ResponseWriter, *http.Request) {
+			return acts(func(s *dynasession.Session) {
+				before = of(s)
+				f(s)
+				assert.NoError(c.t, s.Save(context.Background()))
+				after = of(s)
+			})
+		}
+		b := newBrowser(c.t, c.visit(c.store, app{
+			"/new":  show(func(s *dynasession.Session) { s.Set("n", 1) }),
+			"/look": show(func(*dynasession.Session) {}),
+			"/set":  show(func(s *dynasession.Session) { s.Set("at", time.Now()) }),
+			"/in":   show(func(s *dynasession.Session) { s.SetUser("ada") }),
+			"/out":  show(func(s *dynasession.Session) { s.SetUser("") }),
+		}))
+		local := func(at time.Time) time.Time { return time.Unix(at.Unix(), 0) }
+
+		time.Sleep(300 * time.Millisecond) // all is exact to the second
+		made := local(time.Now())
+		b.ok("/new")
+		assert.Equal(c.t, times{made, made.Add(idle), time.Time{}}, before)
+		assert.Equal(c.t, before, after)
+
+		sleepUntil(made.Add(30 * time.Second))
+		b.ok("/look")
+		assert.Equal(c.t, times{made, made.Add(idle), time.Time{}}, after)
+
+		b.ok("/in")
+		in := local(time.Now())
+		assert.Equal(c.t, times{made, in.Add(idle), in}, after)
+
+		time.Sleep(59 * time.Second)
+		b.ok("/set")
+		set := local(time.Now())
+		assert.Equal(c.t, times{made, in.Add(idle), in}, before)
+		assert.Equal(c.t, times{made, set.Add(idle), in}, after)
+
+		time.Sleep(touch)
+		b.ok("/look")
+		look := local(time.Now())
+		assert.Equal(c.t, times{made, set.Add(idle), in}, before)
+		assert.Equal(c.t, times{made, look.Add(idle), in}, after)
+
+		b.ok("/out")
+		assert.Equal(c.t, times{made, look.Add(idle), time.Time{}}, after)
+	})
+}
+
+func TestTouchMakesLastUsedExact(t *testing.T) {
+	const idle, touch = 10 * time.Minute, time.Minute
+	inBubble(t, dynasession.Config{IdleTimeout: idle, TouchAfter: touch}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, app{"/in": acts(func(s *dynasession.Session) { s.SetUser("ada") })}))
+		b.ok("/in")
+		made := time.Now()
+		for i := range 40 {
+			time.Sleep(time.Duration(i*7%100) * time.Second)
+			require.Equal(c.t, "live", b.ok("/"))
+			infos, err := c.store.UserSessions(c.t.Context(), "ada")
+			require.NoError(c.t, err)
+			require.Len(c.t, infos, 1)
+			late := time.Since(infos[0].LastUsed)
+			require.GreaterOrEqual(c.t, late, time.Duration(0))
+			require.Less(c.t, late, touch)
+			require.True(c.t, infos[0].Created.Equal(made))
+			require.True(c.t, infos[0].AuthTime.Equal(made))
+			require.True(c.t, infos[0].Expires.Equal(infos[0].LastUsed.Add(idle)))
+		}
+	})
+}
+
+// deadHolder leaves the session locked until end by a server that is no more.
+func (c *timed) deadHolder(end time.Time) {
+	c.t.Helper()
+	c.amend(c.item(), map[string]types.AttributeValue{"lock": milliseconds(end), "holder": str("dead")})
+}
+
+func TestLockOfADeadHolderIsTakenOver(t *testing.T) {
+	const lease = 3 * time.Second
+	inBubble(t, dynasession.Config{Concurrency: dynasession.Lock, LockLease: lease}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		end := time.Now().Add(lease)
+		c.deadHolder(end)
+		require.Equal(c.t, "live", b.ok("/"))
+		over := time.Since(end)
+		assert.GreaterOrEqual(c.t, over, 2*time.Second, "clocks may be so far apart")
+		assert.Less(c.t, over, 2*time.Second+200*time.Millisecond)
+		assert.NotContains(c.t, c.item(), "lock")
+		assert.NotContains(c.t, c.item(), "holder")
+	})
+}
+
+func TestLockWaitEndsToTheMoment(t *testing.T) {
+	for _, wait := range []time.Duration{0, 1500 * time.Millisecond} {
+		t.Run(wait.String(), func(t *testing.T) {
+			inBubble(t, dynasession.Config{Concurrency: dynasession.Lock, LockWait: wait}, func(c *timed) {
+				if wait == 0 {
+					wait = dynasession.DefaultLockWait
+				}
+				b := newBrowser(c.t, c.visit(c.store, nil))
+				b.ok("/new")
+				c.deadHolder(time.Now().Add(dynasession.DefaultLockLease))
+				locked := c.item()
+				begin := time.Now()
+				w := b.get("/")
+				assert.Equal(c.t, wait, time.Since(begin))
+				assert.Equal(c.t, http.StatusServiceUnavailable, w.Code)
+				assert.NotEmpty(c.t, w.Header().Get("Retry-After"))
+				assert.Equal(c.t, locked, c.item())
+
+				sleepUntil(begin.Add(dynasession.DefaultLockLease + 2*time.Second))
+				begin = time.Now()
+				assert.Equal(c.t, "live", b.ok("/"))
+				assert.Equal(c.t, begin, time.Now())
+			})
+		})
+	}
+}
+
+func TestLockErrLockedIsTold(t *testing.T) {
+	var told error
+	cfg := dynasession.Config{
+		Concurrency: dynasession.Lock, LockWait: time.Second,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			told = err
+			w.WriteHeader(http.StatusTeapot)
+		},
+	}
+	inBubble(t, cfg, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		c.deadHolder(time.Now().Add(time.Hour))
+		assert.Equal(c.t, http.StatusTeapot, b.get("/").Code)
+		assert.ErrorIs(c.t, told, dynasession.ErrLocked)
+	})
+}
+
+func TestLockIsGivenUpByAPanic(t *testing.T) {
+	inBubble(t, dynasession.Config{Concurrency: dynasession.Lock}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, app{
+			"/panic": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
+				s.Set("n", 2)
+				panic("of the handler")
+			},
+		}))
+		b.ok("/new")
+		before, begin := c.item(), time.Now()
+		assert.PanicsWithValue(c.t, "of the handler", func() { b.get("/panic") })
+		assert.Equal(c.t, before, c.item(), "nothing half-done is saved")
+		assert.Equal(c.t, "live", b.ok("/"))
+		assert.Equal(c.t, begin, time.Now(), "nobody waits")
+	})
+}
+
+func TestLockOfPHPIsGivenAnEnd(t *testing.T) {
+	const lease = 4 * time.Second
+	inBubble(t, dynasession.Config{Concurrency: dynasession.Lock, LockLease: lease}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		c.amend(c.item(), map[string]types.AttributeValue{"lock": num("1")})
+		begin := time.Now()
+		var wg sync.WaitGroup
+		var body string
+		wg.Go(func() { body = b.ok("/") })
+		time.Sleep(time.Second)
+		assert.Equal(c.t, strconv.FormatInt(begin.Add(lease).UnixMilli(), 10), attr(c.item(), "lock"))
+		wg.Wait()
+		assert.Equal(c.t, "live", body)
+		took := time.Since(begin)
+		assert.GreaterOrEqual(c.t, took, lease+2*time.Second)
+		assert.Less(c.t, took, lease+2*time.Second+200*time.Millisecond)
+	})
+}
+
+func TestLockOfPHPGivenUpInTime(t *testing.T) {
+	inBubble(t, dynasession.Config{Concurrency: dynasession.Lock}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		item := c.item()
+		c.amend(item, map[string]types.AttributeValue{"lock": num("1")})
+		begin := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { assert.Equal(c.t, "live", b.ok("/")) })
+		time.Sleep(3 * time.Second)
+		putItem(c.t, c.backend, c.table, item)
+		wg.Wait()
+		assert.Less(c.t, time.Since(begin), 3*time.Second+200*time.Millisecond)
+	})
+}
+
+func TestLockLost(t *testing.T) {
+	const lease = time.Second
+	for _, processes := range []int{1, 2} {
+		t.Run(fmt.Sprintf("%d processes", processes), func(t *testing.T) {
+			cfg := dynasession.Config{Concurrency: dynasession.Lock, LockLease: lease}
+			inBubble(t, cfg, func(c *timed) {
+				var saved error
+				slow := func(s *dynasession.Session, w http.ResponseWriter, r *http.Request) {
+					s.Set("slow", true)
+					time.Sleep(10 * time.Second)
+					if r.URL.Path == "/slow-save" {
+						saved = s.Save(r.Context())
+						return
+					}
+					write(w, "slow")
+				}
+				paths := app{
+					"/slow": slow, "/slow-save": slow,
+					"/fast": acts(func(s *dynasession.Session) { s.Set("fast", true) }),
+				}
+				h := c.visit(c.store, paths)
+				other := h
+				if processes == 2 {
+					other = c.visit(c.with(cfg), paths)
+				}
+				b := newBrowser(c.t, h)
+				b.ok("/new")
+				for _, path := range []string{"/slow", "/slow-save"} {
+					begin := time.Now()
+					var wg sync.WaitGroup
+					var w *httptest.ResponseRecorder
+					wg.Go(func() { w = askAs(h, b.cookie(), path) })
+					time.Sleep(100 * time.Millisecond)
+					assert.Equal(c.t, http.StatusOK, askAs(other, b.cookie(), "/fast").Code)
+					took := time.Since(begin)
+					assert.GreaterOrEqual(c.t, took, lease+2*time.Second)
+					assert.Less(c.t, took, lease+2*time.Second+200*time.Millisecond)
+					taken := c.item()
+					wg.Wait()
+					assert.Equal(c.t, http.StatusConflict, w.Code)
+					assert.NotContains(c.t, w.Body.String(), "slow")
+					assert.Equal(c.t, taken, c.item(), "nothing is saved")
+					assert.Contains(c.t, attr(c.item(), "data"), "fast")
+				}
+				assert.ErrorIs(c.t, saved, dynasession.ErrLockLost)
+			})
+		})
+	}
+}
+
+func TestLeaseThatNobodyTookOverStillSaves(t *testing.T) {
+	inBubble(t, dynasession.Config{Concurrency: dynasession.Lock, LockLease: time.Second}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, app{"/slow": acts(func(s *dynasession.Session) {
+			s.Set("slow", true)
+			time.Sleep(time.Minute)
+		})}))
+		b.ok("/new")
+		b.ok("/slow")
+		assert.Contains(c.t, attr(c.item(), "data"), "slow")
+		assert.NotContains(c.t, c.item(), "lock")
+	})
+}
+
+func TestLockGivesEverybodyATurn(t *testing.T) {
+	const requests, each = 50, 20 * time.Millisecond
+	for _, processes := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d processes", processes), func(t *testing.T) {
+			cfg := dynasession.Config{Concurrency: dynasession.Lock}
+			inBubble(t, cfg, func(c *timed) {
+				paths := app{"/count": acts(func(s *dynasession.Session) {
+					n, _ := dynasession.Get[int](s, "count")
+					time.Sleep(each)
+					s.Set("count", n+1)
+				})}
+				handlers := []http.Handler{c.visit(c.store, paths)}
+				for len(handlers) < processes {
+					handlers = append(handlers, c.visit(c.with(cfg), paths))
+				}
+				b := newBrowser(c.t, handlers[0])
+				b.ok("/new")
+				begin := time.Now()
+				var wg sync.WaitGroup
+				for i := range requests {
+					wg.Go(func() {
+						assert.Equal(c.t, http.StatusOK, askAs(handlers[i%processes], b.cookie(), "/count").Code)
+					})
+				}
+				wg.Wait()
+				took := time.Since(begin)
+				assert.Less(c.t, took, dynasession.DefaultLockWait)
+				assert.GreaterOrEqual(c.t, took, requests*each)
+				if processes == 1 {
+					assert.Equal(c.t, requests*each, took, "in one process nobody polls")
+				}
+				assert.Contains(c.t, attr(c.item(), "data"), fmt.Sprintf(`"count":%d`, requests))
+			})
+		})
+	}
+}
+
+// expired makes sessions that have expired so long ago.
+func (c *timed) expired(ago ...time.Duration) {
+	c.t.Helper()
+	h := c.visit(c.store, nil)
+	for range ago {
+		newBrowser(c.t, h).ok("/new")
+	}
+	for i, item := range items(c.t, c.backend, c.table) {
+		c.amend(item, map[string]types.AttributeValue{"expires": num(epochText(time.Now().Add(-ago[i])))})
+	}
+}
+
+func TestSweepLeavesAMargin(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		c.expired(-time.Minute, 0, 59*time.Second, 60*time.Second, 61*time.Second, time.Hour)
+		now := time.Now()
+		stats, err := c.store.Sweep(c.t.Context(), dynasession.SweepOptions{DryRun: true})
+		require.NoError(c.t, err)
+		assert.Equal(c.t, 2, stats.Expired)
+		assert.Zero(c.t, stats.Deleted)
+		n, err := c.store.GC(c.t.Context(), 0)
+		require.NoError(c.t, err)
+		assert.Equal(c.t, 2, n)
+		assert.Equal(c.t, now, time.Now())
+		var left []string
+		for _, item := range items(c.t, c.backend, c.table) {
+			left = append(left, attr(item, "expires"))
+		}
+		assert.ElementsMatch(c.t, []string{
+			epochText(now.Add(time.Minute)), epochText(now), epochText(now.Add(-59 * time.Second)), epochText(now.Add(-60 * time.Second)),
+		}, left)
+
+		time.Sleep(time.Second)
+		n, err = c.store.GC(c.t.Context(), 0)
+		require.NoError(c.t, err)
+		assert.Equal(c.t, 1, n)
+	})
+}
+
+func TestSweepOfUnusedSessions(t *testing.T) {
+	const idle, touch, unused = time.Hour, time.Minute, 10 * time.Minute
+	inBubble(t, dynasession.Config{IdleTimeout: idle, TouchAfter: touch}, func(c *timed) {
+		h := c.visit(c.store, nil)
+		lost, kept := newBrowser(c.t, h), newBrowser(c.t, h)
+		lost.ok("/new")
+		kept.ok("/new")
+		made := time.Now()
+		gc := func() int {
+			n, err := c.store.GC(c.t.Context(), unused)
+			require.NoError(c.t, err)
+			return n
+		}
+		sleepUntil(made.Add(touch))
+		kept.ok("/")
+		sleepUntil(made.Add(unused + touch))
+		assert.Zero(c.t, gc(), "it may have been used a moment before the touch was due")
+		sleepUntil(made.Add(unused + touch + time.Second))
+		assert.Equal(c.t, 1, gc())
+		assert.Equal(c.t, "new", lost.ok("/"))
+		assert.Len(c.t, items(c.t, c.backend, c.table), 1)
+		sleepUntil(made.Add(unused + 2*touch))
+		assert.Zero(c.t, gc())
+		sleepUntil(made.Add(unused + 2*touch + time.Second))
+		assert.Equal(c.t, 1, gc())
+		assert.Empty(c.t, items(c.t, c.backend, c.table))
+	})
+}
+
+func TestSweepKeepsToItsRate(t *testing.T) {
+	const sessions = 40
+	for _, rate := range []float64{1, 7.5, 1000} {
+		for _, segments := range []int{1, 4} {
+			t.Run(fmt.Sprintf("%v units in %d segments", rate, segments), func(t *testing.T) {
+				inBubble(t, dynasession.Config{}, func(c *timed) {
+					ago := make([]time.Duration, sessions)
+					for i := range ago {
+						ago[i] = time.Hour
+					}
+					c.expired(ago...)
+					begin := time.Now()
+					stats, err := c.store.Sweep(c.t.Context(), dynasession.SweepOptions{UnitsPerSecond: rate, Segments: segments})
+					require.NoError(c.t, err)
+					assert.Equal(c.t, sessions, stats.Deleted)
+					assert.GreaterOrEqual(c.t, stats.WriteUnits, float64(sessions))
+					assert.Positive(c.t, stats.ReadUnits)
+					assert.InDelta(c.t, (stats.ReadUnits+stats.WriteUnits)/rate, time.Since(begin).Seconds(), 0.001)
+				})
+			})
+		}
+	}
+}
+
+func TestDestroyUserFollowsALaggingIndex(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		h := c.visit(c.store, app{
+			"/in":    acts(func(s *dynasession.Session) { s.SetUser("ada") }),
+			"/other": acts(func(s *dynasession.Session) { s.SetUser("bob") }),
+		})
+		seen, unseen, other := newBrowser(c.t, h), newBrowser(c.t, h), newBrowser(c.t, h)
+		seen.ok("/in")
+		c.server.HoldIndexes()
+		unseen.ok("/in")
+		other.ok("/other")
+		begin := time.Now()
+		var n int
+		var err error
+		var wg sync.WaitGroup
+		wg.Go(func() { n, err = c.store.DestroyUser(c.t.Context(), "ada", nil) })
+		time.Sleep(500 * time.Millisecond)
+		assert.Equal(c.t, "new", seen.ok("/"), "the first pass")
+		assert.Equal(c.t, "live", unseen.ok("/"))
+		c.server.ReleaseIndexes()
+		wg.Wait()
+		require.NoError(c.t, err)
+		assert.Equal(c.t, 2, n)
+		assert.Equal(c.t, "new", unseen.ok("/"))
+		assert.Equal(c.t, "live", other.ok("/"))
+		// Two passes that find something, two that do not, a pause of 1 s to 1.25 s between.
+		assert.GreaterOrEqual(c.t, time.Since(begin), 3*time.Second)
+		assert.Less(c.t, time.Since(begin), 3750*time.Millisecond)
+	})
+}
+
+func TestDestroyUserAsksTwiceThoughNothingIsThere(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		c.server.HoldIndexes()
+		b := newBrowser(c.t, c.visit(c.store, app{"/in": acts(func(s *dynasession.Session) { s.SetUser("ada") })}))
+		b.ok("/in")
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			n, err := c.store.DestroyUser(c.t.Context(), "ada", nil)
+			assert.NoError(c.t, err)
+			assert.Equal(c.t, 1, n)
+		})
+		time.Sleep(999 * time.Millisecond)
+		c.server.ReleaseIndexes()
+		wg.Wait()
+		assert.Equal(c.t, "new", b.ok("/"))
+	})
+}
+
+func TestDestroyUserTakesTwoQuietAnswers(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		c.server.HoldIndexes()
+		b := newBrowser(c.t, c.visit(c.store, app{"/in": acts(func(s *dynasession.Session) { s.SetUser("ada") })}))
+		b.ok("/in")
+		begin := time.Now()
+		n, err := c.store.DestroyUser(c.t.Context(), "ada", nil)
+		require.NoError(c.t, err)
+		assert.Zero(c.t, n, "the index never showed it")
+		assert.GreaterOrEqual(c.t, time.Since(begin), time.Second)
+		assert.Less(c.t, time.Since(begin), 1250*time.Millisecond)
+		assert.Equal(c.t, "live", b.ok("/"))
+	})
+}
