@@ -1,0 +1,791 @@
+package dynasession_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+)
+
+// These tests hold the storage protocol to its promises, one interleaving each: what the
+// other request does happens inside the first one's handler, after it has loaded, or around
+// one of its calls.
+
+// scene is a browser that has a session in a table of its own.
+type scene struct {
+	*browser
+	t     *testing.T
+	b     *backend
+	store *dynasession.Store
+	table string
+	// inside runs in the next handler, between its load and its changes.
+	inside func()
+
+	mu   sync.Mutex
+	errs []error
+}
+
+// newScene stores a session of {"n":0,"token":"t"}.
+func newScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
+	t.Helper()
+	sc := emptyScene(t, b, cfg)
+	sc.ok("/new")
+	return sc
+}
+
+// emptyScene stores none.
+func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
+	t.Helper()
+	sc := &scene{t: t, b: b, table: newTable()}
+	cfg.Table = sc.table
+	cfg.Observer = func(_ context.Context, e dynasession.Event) {
+		if e.Err != nil {
+			sc.mu.Lock()
+			defer sc.mu.Unlock()
+			sc.errs = append(sc.errs, e.Err)
+		}
+	}
+	sc.store = newStore(t, b, cfg)
+	paths := app{
+		"/new": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
+			s.Set("n", 0)
+			s.Set("token", "t")
+		},
+		"/read": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
+			if s.IsNew() {
+				write(w, "none")
+				return
+			}
+			write(w, strings.TrimSpace(strings.Join(s.Keys(), " ")+" "+s.User()))
+		},
+		"/set": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
+			s.Set(r.URL.RawQuery, true)
+		},
+		"/count": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
+			dynasession.Update(s, "n", func(n int) int { return n + 1 })
+		},
+		"/pop": func(s *dynasession.Session, w http.ResponseWriter, r *http.Request) {
+			if _, ok := dynasession.Pop[string](s, "token"); !ok {
+				http.NotFound(w, r)
+			}
+		},
+		"/login": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
+			s.SetUser(r.URL.RawQuery)
+		},
+		"/limit": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
+			s.LimitTo(time.Now().Add(30 * time.Minute))
+		},
+		"/logout": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
+			s.Destroy()
+		},
+	}
+	for path, f := range paths {
+		paths[path] = func(s *dynasession.Session, w http.ResponseWriter, r *http.Request) {
+			if inside := sc.inside; inside != nil {
+				sc.inside = nil
+				inside()
+			}
+			f(s, w, r)
+		}
+	}
+	sc.browser = newBrowser(t, sc.store.Middleware(paths))
+	return sc
+}
+
+// twin is another tab of the browser as it is now: same cookie, but none that is set later.
+func (sc *scene) twin() *browser {
+	twin := newBrowser(sc.t, sc.handler)
+	twin.jar.SetCookies(origin, sc.jar.Cookies(origin))
+	return twin
+}
+
+func (sc *scene) id() string { return idOf(sc.browser) }
+
+func idOf(b *browser) string {
+	id, _, _ := strings.Cut(b.cookie(), ".")
+	return id
+}
+
+func (sc *scene) data() string {
+	sc.t.Helper()
+	data, err := sc.store.Read(sc.t.Context(), sc.id())
+	require.NoError(sc.t, err)
+	return string(data)
+}
+
+func (sc *scene) item() map[string]types.AttributeValue {
+	sc.t.Helper()
+	return onlyItem(sc.t, sc.b, sc.table)
+}
+
+// edit writes the item as PHP or an operator would.
+func (sc *scene) edit(f func(item map[string]types.AttributeValue)) {
+	sc.t.Helper()
+	item := sc.item()
+	f(item)
+	putItem(sc.t, sc.b, sc.table, item)
+}
+
+// age makes the stored expiry old enough to be moved by a reader.
+func (sc *scene) age() {
+	sc.t.Helper()
+	sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(10 * time.Minute) })
+}
+
+// in gives the time after d as an attribute.
+func in(d time.Duration) types.AttributeValue {
+	return num(strconv.FormatInt(time.Now().Add(d).Unix(), 10))
+}
+
+// unlocked gives the item without its lock, which a failed request gives up too.
+func unlocked(item map[string]types.AttributeValue) map[string]types.AttributeValue {
+	item = maps.Clone(item)
+	delete(item, "lock")
+	delete(item, "holder")
+	return item
+}
+
+func intAttr(t *testing.T, item map[string]types.AttributeValue, name string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(attr(item, name), 10, 64)
+	require.NoError(t, err, name)
+	return n
+}
+
+// failed expects that the last operation that failed did so by want, and w to say so.
+func (sc *scene) failed(w *httptest.ResponseRecorder, status int, want error) {
+	sc.t.Helper()
+	assert.Equal(sc.t, status, w.Code, w.Body.String())
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if assert.NotEmpty(sc.t, sc.errs) {
+		assert.ErrorIs(sc.t, sc.errs[len(sc.errs)-1], want)
+	}
+}
+
+func (sc *scene) noneFailed() {
+	sc.t.Helper()
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	assert.Empty(sc.t, sc.errs)
+}
+
+// nothingLeft expects an empty table, and cookies that open nothing and store nothing.
+func (sc *scene) nothingLeft(browsers ...*browser) {
+	sc.t.Helper()
+	assert.Empty(sc.t, items(sc.t, sc.b, sc.table))
+	for _, br := range browsers {
+		assert.Equal(sc.t, "none", br.ok("/read"))
+	}
+	assert.Empty(sc.t, items(sc.t, sc.b, sc.table), "after reading")
+}
+
+// around has f run around the next request of an operation.
+func (sc *scene) around(operation string, f func(apply func()) error) {
+	server := sc.b.server
+	server.Intercept(func(_ context.Context, r dynamotest.Request, apply func()) error {
+		if r.Operation != operation {
+			apply()
+			return nil
+		}
+		server.Intercept(nil)
+		return f(apply)
+	})
+}
+
+var errCut = errors.New("cut")
+
+func cutOnce(operation string) dynamotest.Fault {
+	return dynamotest.Fault{Operation: operation, Kind: dynamotest.Cut, Applied: true}
+}
+
+var policies = []dynasession.Concurrency{dynasession.Merge, dynasession.Lock, dynasession.LastWriteWins}
+
+func eachPolicy(t *testing.T, f func(t *testing.T, b *backend, policy dynasession.Concurrency)) {
+	t.Helper()
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, policy := range policies {
+			t.Run(policy.String(), func(t *testing.T) { f(t, b, policy) })
+		}
+	})
+}
+
+func TestProtocolLogoutWhileARequestRuns(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		for _, path := range []string{"/set?mine", "/login?alice", "/count", "/pop"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				old := sc.twin()
+				sc.inside = func() {
+					if policy == dynasession.Lock { // a request would wait for this one
+						require.NoError(t, sc.store.Destroy(t.Context(), sc.id()))
+						return
+					}
+					sc.twin().ok("/logout")
+				}
+				sc.failed(sc.get(path), http.StatusConflict, dynasession.ErrGone)
+				sc.nothingLeft(old, sc.browser)
+			})
+		}
+		t.Run("reader", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+			old := sc.twin()
+			sc.age()
+			sc.inside = func() { require.NoError(t, sc.store.Destroy(t.Context(), sc.id())) }
+			assert.Equal(t, "n token", sc.ok("/read"), "it had loaded before")
+			sc.noneFailed()
+			sc.nothingLeft(old, sc.browser)
+		})
+	})
+}
+
+func TestProtocolOneTokenIsSpentOnce(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{})
+		sc.inside = func() { sc.twin().ok("/pop") }
+		sc.failed(sc.get("/pop"), http.StatusConflict, dynasession.ErrConflict)
+		assert.JSONEq(t, `{"n":0}`, sc.data())
+		assert.Equal(t, http.StatusNotFound, sc.get("/pop").Code, "spent")
+
+		t.Run("against an unrelated change", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			sc.inside = func() { sc.twin().ok("/set?theirs") }
+			sc.ok("/pop")
+			assert.JSONEq(t, `{"n":0,"theirs":true}`, sc.data())
+		})
+	})
+}
+
+func TestProtocolRenew(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		t.Run("against Set", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			old := sc.twin()
+			sc.inside = func() { sc.twin().ok("/set?theirs") }
+			sc.ok("/login?alice")
+			assert.Equal(t, "n theirs token alice", sc.ok("/read"))
+			assert.Equal(t, "none", old.ok("/read"))
+			sc.item()
+		})
+		t.Run("against Renew", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			old, winner := sc.twin(), sc.twin()
+			sc.inside = func() { winner.ok("/login?bob") }
+			sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
+			assert.Equal(t, "n token bob", winner.ok("/read"))
+			assert.Equal(t, "none", old.ok("/read"))
+			assert.Equal(t, "none", sc.ok("/read"), "the loser has no session")
+			assert.Equal(t, "bob", attr(sc.item(), "user"))
+		})
+		t.Run("against Destroy", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			old := sc.twin()
+			sc.inside = func() { sc.twin().ok("/logout") }
+			sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
+			sc.nothingLeft(old, sc.browser)
+		})
+	})
+}
+
+func TestProtocolRenewLosesItsAnswer(t *testing.T) {
+	b := embedded(t)
+	for _, applied := range []bool{true, false} {
+		t.Run(fmt.Sprintf("applied %v", applied), func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			old := sc.twin()
+			b.server.Fault(dynamotest.Fault{Operation: "TransactWriteItems", Kind: dynamotest.Cut, Applied: applied})
+			b.calls.take()
+			sc.ok("/login?alice")
+			assert.Equal(t, []string{"GetItem", "TransactWriteItems", "TransactWriteItems"}, b.calls.take())
+			sc.item()
+			assert.Equal(t, "n token alice", sc.ok("/read"))
+			assert.Equal(t, "none", old.ok("/read"))
+		})
+	}
+	t.Run("and is repeated when the token is forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			sc := newScene(t, embedded(t), dynasession.Config{Timeout: time.Hour})
+			old := sc.twin()
+			sc.around("TransactWriteItems", func(apply func()) error {
+				apply()
+				time.Sleep(11 * time.Minute) // the service knows a token for 10
+				return errCut
+			})
+			sc.ok("/login?alice")
+			sc.item()
+			assert.Equal(t, "n token alice", sc.ok("/read"))
+			assert.Equal(t, "none", old.ok("/read"))
+		})
+	})
+	t.Run("and a logout comes between", func(t *testing.T) {
+		sc := newScene(t, b, dynasession.Config{})
+		old := sc.twin()
+		sc.around("TransactWriteItems", func(func()) error {
+			old.ok("/logout")
+			return errCut
+		})
+		sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
+		sc.nothingLeft(old, sc.browser)
+	})
+}
+
+// TestProtocolSaveLosesItsAnswer: an Update counts once, whatever the others have written
+// between the try that nobody answered and its repetition. When its mark may have been
+// written over, the save does not guess.
+func TestProtocolSaveLosesItsAnswer(t *testing.T) {
+	tests := []struct {
+		applied bool
+		others  int
+		status  int
+		count   int
+	}{
+		{true, 0, http.StatusOK, 1},
+		{true, 1, http.StatusOK, 2},
+		{true, 2, http.StatusOK, 3},
+		{true, 3, http.StatusConflict, 4},
+		{true, 4, http.StatusConflict, 5},
+		{true, 9, http.StatusConflict, 10},
+		{false, 0, http.StatusOK, 1},
+		{false, 1, http.StatusOK, 2},
+		{false, 3, http.StatusOK, 4},
+		{false, 4, http.StatusConflict, 4},
+	}
+	b := embedded(t)
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("applied %v, then %d others", test.applied, test.others), func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			sc.around("UpdateItem", func(apply func()) error {
+				if test.applied {
+					apply()
+				}
+				for range test.others {
+					sc.twin().ok("/count")
+				}
+				return errCut
+			})
+			w := sc.get("/count")
+			if test.status == http.StatusOK {
+				assert.Equal(t, test.status, w.Code, w.Body.String())
+			} else {
+				sc.failed(w, test.status, dynasession.ErrConflict)
+			}
+			assert.JSONEq(t, fmt.Sprintf(`{"n":%d,"token":"t"}`, test.count), sc.data())
+			assert.LessOrEqual(t, len(attr(sc.item(), "w")), 32)
+		})
+	}
+	for _, policy := range policies {
+		t.Run(policy.String(), func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+			if policy == dynasession.Lock {
+				b.server.Fault(dynamotest.Fault{Operation: "UpdateItem"}) // the lock's
+			}
+			b.server.Fault(cutOnce("UpdateItem"))
+			sc.ok("/count")
+			assert.JSONEq(t, `{"n":1,"token":"t"}`, sc.data())
+			assert.Empty(t, attr(sc.item(), "lock"))
+			assert.Equal(t, "n token", sc.ok("/read"))
+		})
+	}
+	t.Run("of a Pop", func(t *testing.T) {
+		sc := newScene(t, b, dynasession.Config{})
+		b.server.Fault(cutOnce("UpdateItem"))
+		sc.ok("/pop")
+		assert.JSONEq(t, `{"n":0}`, sc.data())
+	})
+	t.Run("of a lock", func(t *testing.T) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Second})
+		b.server.Fault(cutOnce("UpdateItem"))
+		sc.ok("/count")
+		assert.JSONEq(t, `{"n":1,"token":"t"}`, sc.data())
+	})
+}
+
+func TestProtocolCreationLosesItsAnswer(t *testing.T) {
+	b := embedded(t)
+	for _, policy := range policies {
+		t.Run(policy.String(), func(t *testing.T) {
+			sc := emptyScene(t, b, dynasession.Config{Concurrency: policy})
+			b.server.Fault(cutOnce("PutItem"))
+			sc.ok("/new")
+			sc.item()
+			assert.Equal(t, "n token", sc.ok("/read"))
+		})
+	}
+}
+
+// TestProtocolPHPWritesUnderALock: PHP's write removes lock and leaves holder, which alone
+// must not let the save pass.
+func TestProtocolPHPWritesUnderALock(t *testing.T) {
+	const theirs = `{"php":true}`
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, path := range []string{"/set?mine", "/login?alice", "/read"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, ForeignWriters: true})
+				sc.age()
+				var written map[string]types.AttributeValue
+				sc.inside = func() {
+					sc.edit(func(item map[string]types.AttributeValue) {
+						require.NotEmpty(t, attr(item, "holder"))
+						delete(item, "lock")
+						item["data"], item["expires"] = str(theirs), in(20*time.Minute)
+						written = item
+					})
+				}
+				w := sc.get(path)
+				if path == "/read" {
+					assert.Equal(t, http.StatusOK, w.Code)
+				} else {
+					sc.failed(w, http.StatusConflict, dynasession.ErrLockLost)
+				}
+				assert.Equal(t, written, sc.item())
+				assert.JSONEq(t, theirs, sc.data())
+			})
+		}
+	})
+}
+
+// TestProtocolPHPHoldsTheLock: PHP's lock is a 1, which has no end. Who waits gives it one.
+func TestProtocolPHPHoldsTheLock(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: 100 * time.Millisecond, ForeignWriters: true})
+		sc.edit(func(item map[string]types.AttributeValue) { item["lock"] = num("1") })
+		before := sc.item()
+		begin := time.Now().UnixMilli()
+		sc.failed(sc.get("/set?mine"), http.StatusServiceUnavailable, dynasession.ErrLocked)
+		after := sc.item()
+		assert.GreaterOrEqual(t, intAttr(t, after, "lock"), begin+dynasession.DefaultLockLease.Milliseconds())
+		assert.Equal(t, unlocked(before), unlocked(after))
+	})
+}
+
+func TestProtocolTouchAfterLimitTo(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, policy := range []dynasession.Concurrency{dynasession.Merge, dynasession.LastWriteWins} {
+			t.Run(policy.String(), func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				sc.age()
+				sc.inside = func() { sc.twin().ok("/limit") }
+				assert.Equal(t, "n token", sc.ok("/read"))
+				item := sc.item()
+				assert.LessOrEqual(t, intAttr(t, item, "expires"), intAttr(t, item, "until"))
+				assert.LessOrEqual(t, intAttr(t, item, "until"), time.Now().Add(30*time.Minute).Unix())
+				sc.noneFailed()
+			})
+		}
+	})
+}
+
+// TestProtocolExpiresAloneProvesNothing: PHP moves expires without a look at until.
+func TestProtocolExpiresAloneProvesNothing(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		for _, name := range []string{"until", "born"} {
+			t.Run(name, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				sc.edit(func(item map[string]types.AttributeValue) {
+					item["expires"] = in(time.Hour)
+					item["until"] = in(time.Hour)
+					item[name] = in(-25 * time.Hour)
+				})
+				old := sc.twin()
+				before := sc.item()
+				assert.Equal(t, "none", sc.ok("/read"))
+				assert.Equal(t, before, sc.item(), "nor is it locked or changed")
+				_, err := sc.store.Read(t.Context(), idOf(old))
+				require.ErrorIs(t, err, dynasession.ErrNotFound)
+			})
+		}
+		if policy == dynasession.LastWriteWins { // never sees what others wrote
+			return
+		}
+		t.Run("inside", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+			var moved map[string]types.AttributeValue
+			sc.inside = func() {
+				sc.edit(func(item map[string]types.AttributeValue) {
+					item["until"], item["rev"] = in(-time.Second), num("7")
+				})
+				moved = sc.item()
+			}
+			sc.failed(sc.get("/set?mine"), http.StatusConflict, dynasession.ErrGone)
+			assert.Equal(t, unlocked(moved), unlocked(sc.item()))
+		})
+	})
+}
+
+// TestProtocolStaleReplica: what a lagging replica shows is taken only if it is live and not
+// older than what this browser's last response wrote.
+func TestProtocolStaleReplica(t *testing.T) {
+	cfg := dynasession.Config{EventualReads: true}
+	t.Run("old rev", func(t *testing.T) {
+		sc := newScene(t, embedded(t), cfg)
+		sc.b.server.HoldReplicas()
+		sc.ok("/set?mine")
+		sc.b.calls.take()
+		assert.Equal(t, "mine n token", sc.ok("/read"))
+		assert.Equal(t, []string{"GetItem", "GetItem"}, sc.b.calls.take())
+		sc.b.server.ReleaseReplicas()
+		assert.Equal(t, "mine n token", sc.ok("/read"))
+		assert.Equal(t, []string{"GetItem"}, sc.b.calls.take())
+	})
+	t.Run("old expires", func(t *testing.T) {
+		sc := newScene(t, embedded(t), cfg)
+		live := sc.item()
+		sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-time.Second) })
+		sc.b.server.HoldReplicas()
+		putItem(t, sc.b, sc.table, live)
+		assert.Equal(t, "n token", sc.ok("/read"))
+	})
+	t.Run("old until", func(t *testing.T) {
+		sc := newScene(t, embedded(t), cfg)
+		live := sc.item()
+		sc.edit(func(item map[string]types.AttributeValue) { item["until"] = in(-time.Second) })
+		sc.b.server.HoldReplicas()
+		putItem(t, sc.b, sc.table, live)
+		assert.Equal(t, "n token", sc.ok("/read"))
+	})
+	t.Run("not there yet", func(t *testing.T) {
+		sc := emptyScene(t, embedded(t), cfg)
+		sc.b.server.HoldReplicas()
+		sc.ok("/new")
+		assert.Equal(t, "n token", sc.ok("/read"))
+		sc.ok("/login?alice")
+		assert.Equal(t, "n token alice", sc.ok("/read"))
+	})
+	t.Run("still there", func(t *testing.T) {
+		sc := newScene(t, embedded(t), cfg)
+		old := sc.twin()
+		sc.b.server.HoldReplicas()
+		sc.twin().ok("/logout")
+		sc.failed(sc.get("/set?mine"), http.StatusConflict, dynasession.ErrGone)
+		sc.b.server.ReleaseReplicas()
+		sc.nothingLeft(old, sc.browser)
+	})
+	t.Run("merge on an old rev", func(t *testing.T) {
+		sc := newScene(t, embedded(t), cfg)
+		old := sc.twin()
+		sc.b.server.HoldReplicas()
+		sc.ok("/set?mine")
+		old.ok("/set?theirs") // its cookie knows of no newer one
+		sc.b.server.ReleaseReplicas()
+		assert.JSONEq(t, `{"mine":true,"n":0,"theirs":true,"token":"t"}`, sc.data())
+	})
+}
+
+// TestProtocolIDWrittenAgain: neither rev nor the second of birth tells the two apart, but
+// the mark of the creation does.
+func TestProtocolIDWrittenAgain(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		for _, path := range []string{"/set?mine", "/login?alice", "/read"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				sc.age()
+				id, before := sc.id(), sc.item()
+				var fresh map[string]types.AttributeValue
+				sc.inside = func() {
+					require.NoError(t, sc.store.Destroy(t.Context(), id))
+					require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"n":0,"token":"t"}`)))
+					sc.edit(func(item map[string]types.AttributeValue) {
+						item["born"], item["expires"], item["until"] = before["born"], before["expires"], before["until"]
+					})
+					fresh = sc.item()
+					require.Equal(t, before["rev"], fresh["rev"])
+				}
+				w := sc.get(path)
+				if path == "/read" {
+					assert.Equal(t, http.StatusOK, w.Code)
+				} else {
+					assert.Equal(t, http.StatusConflict, w.Code, w.Body.String())
+				}
+				assert.Equal(t, fresh, sc.item())
+			})
+		}
+	})
+}
+
+// TestProtocolDeadItem: a refusal that returns an item returns dead ones too.
+func TestProtocolDeadItem(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		for _, path := range []string{"/set?mine", "/login?alice", "/pop"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				var dead map[string]types.AttributeValue
+				sc.inside = func() {
+					sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-time.Second) })
+					dead = sc.item()
+				}
+				sc.failed(sc.get(path), http.StatusConflict, dynasession.ErrGone)
+				assert.Equal(t, unlocked(dead), unlocked(sc.item()))
+			})
+		}
+	})
+}
+
+// TestProtocolForeignWriter: PHP leaves rev as it was, so the data itself is compared, with
+// its type: a B never equals an S.
+func TestProtocolForeignWriter(t *testing.T) {
+	tests := []struct {
+		name   string
+		binary bool // what Go wrote
+		data   types.AttributeValue
+		path   string
+		status int
+		want   string
+	}{
+		{"same data as B", false, &types.AttributeValueMemberB{Value: []byte(`{"n":0,"token":"t"}`)}, "/set?mine", 200, `{"mine":true,"n":0,"token":"t"}`},
+		{"same data as S", true, str(`{"n":0,"token":"t"}`), "/set?mine", 200, `{"mine":true,"n":0,"token":"t"}`},
+		{"same data, renewed", false, &types.AttributeValueMemberB{Value: []byte(`{"n":0,"token":"t"}`)}, "/login?alice", 200, `{"n":0,"token":"t"}`},
+		{"other data", false, str(`{"n":5,"php":true,"token":"t"}`), "/count", 200, `{"n":6,"php":true,"token":"t"}`},
+		{"other data, renewed", false, str(`{"php":true}`), "/login?alice", 200, `{"php":true}`},
+		{"token spent", false, str(`{"php":true}`), "/pop", 409, `{"php":true}`},
+		{"no data", false, nil, "/set?mine", 200, `{"mine":true}`},
+	}
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{ForeignWriters: true, BinaryData: test.binary})
+				sc.inside = func() {
+					sc.edit(func(item map[string]types.AttributeValue) {
+						delete(item, "data")
+						if test.data != nil {
+							item["data"] = test.data
+						}
+					})
+				}
+				w := sc.get(test.path)
+				assert.Equal(t, test.status, w.Code, w.Body.String())
+				assert.JSONEq(t, test.want, sc.data())
+				sc.item()
+			})
+		}
+	})
+}
+
+// TestProtocolSetUserBeforeDestroyUsersDelete: the index knows who was signed in, and lags.
+func TestProtocolSetUserBeforeDestroyUsersDelete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t, embedded(t), dynasession.Config{})
+		sc.ok("/login?alice")
+		ended, err := sc.store.DestroyUser(t.Context(), "alice", func(dynasession.Info) bool {
+			sc.edit(func(item map[string]types.AttributeValue) { item["user"] = str("bob") })
+			return false
+		})
+		require.NoError(t, err)
+		assert.Zero(t, ended)
+		assert.Equal(t, "n token bob", sc.ok("/read"))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t, embedded(t), dynasession.Config{})
+		sc.ok("/login?alice")
+		sc.b.server.HoldIndexes()
+		sc.ok("/login?bob")
+		ended, err := sc.store.DestroyUser(t.Context(), "alice", nil)
+		require.NoError(t, err)
+		assert.Zero(t, ended)
+		assert.Equal(t, "n token bob", sc.ok("/read"))
+	})
+	synctest.Test(t, func(t *testing.T) { // ended while a request runs on it
+		sc := newScene(t, embedded(t), dynasession.Config{})
+		sc.ok("/login?alice")
+		old := sc.twin()
+		sc.inside = func() {
+			ended, err := sc.store.DestroyUser(t.Context(), "alice", nil)
+			require.NoError(t, err)
+			assert.Equal(t, 1, ended)
+		}
+		sc.failed(sc.get("/login?alice2"), http.StatusConflict, dynasession.ErrGone)
+		sc.nothingLeft(old, sc.browser)
+	})
+}
+
+func TestProtocolSweepAfterATouch(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-2 * time.Minute) })
+	sc.around("DeleteItem", func(apply func()) error {
+		sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(time.Hour) })
+		apply()
+		return nil
+	})
+	stats, err := sc.store.Sweep(t.Context(), dynasession.SweepOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, 1, stats.Expired)
+	assert.Zero(t, stats.Deleted)
+	assert.Equal(t, "n token", sc.ok("/read"))
+}
+
+// TestProtocolTransactionConflict: another transaction on the item is a refusal without
+// knowledge, which the SDK does not repeat.
+func TestProtocolTransactionConflict(t *testing.T) {
+	tests := []struct{ path, operation, want string }{
+		{"/set?mine", "UpdateItem", "mine n token"},
+		{"/count", "UpdateItem", "n token"},
+		{"/pop", "UpdateItem", "n"},
+		{"/login?alice", "TransactWriteItems", "n token alice"},
+		{"/logout", "DeleteItem", "none"},
+	}
+	b := embedded(t)
+	for _, policy := range policies {
+		for _, test := range tests {
+			t.Run(policy.String()+test.path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				conflict := dynamotest.Fault{Operation: test.operation, Kind: dynamotest.Refuse, Code: "TransactionConflictException"}
+				b.server.Fault(conflict)
+				if policy == dynasession.Lock && test.operation == "UpdateItem" { // that was the lock's: the save's too
+					conflict.Skip = 1
+					b.server.Fault(conflict)
+				}
+				b.server.ResetCalls()
+				sc.ok(test.path)
+				conflicts := 0
+				for _, call := range b.server.Calls() {
+					if call.Code == "TransactionConflictException" || call.Code == "TransactionCanceledException" {
+						conflicts++
+					}
+				}
+				assert.GreaterOrEqual(t, conflicts, 1+conflict.Skip)
+				b.server.ClearFaults()
+				assert.Equal(t, test.want, sc.ok("/read"))
+			})
+		}
+	}
+}
+
+// TestProtocolMovedItem: encrypted data opens under its own id only.
+func TestProtocolMovedItem(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: policy, EncryptionKeys: [][]byte{bytes.Repeat([]byte{7}, 32)}})
+		assert.Equal(t, "n token", sc.ok("/read"))
+		item := sc.item()
+		other := newBrowser(t, sc.handler)
+		other.ok("/new")
+		moved := maps.Clone(item)
+		for _, it := range items(t, b, sc.table) {
+			if attr(it, "id") != attr(item, "id") {
+				moved["id"] = it["id"]
+			}
+		}
+		require.NotEqual(t, item["id"], moved["id"])
+		putItem(t, b, sc.table, moved)
+
+		w := other.get("/read")
+		assert.Equal(t, http.StatusInternalServerError, w.Code)
+		assert.Empty(t, other.cookie(), "cleared")
+		assert.ElementsMatch(t, []map[string]types.AttributeValue{item, moved}, items(t, b, sc.table))
+		assert.Equal(t, "n token", sc.ok("/read"), "the original is as it was")
+	})
+}
