@@ -79,7 +79,7 @@ func (s *Store) acquire(ctx context.Context, key string) (_ *record, _ *lease, e
 	for {
 		r, l, seen, err := s.tryAcquire(wait, op, key, leave)
 		if err != nil || l != nil || seen == nil {
-			if l == nil && wait.Err() == nil {
+			if l == nil {
 				leave()
 			}
 			return r, l, err
@@ -129,9 +129,7 @@ func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leav
 		return a.r, a.l, a.seen, a.err
 	case <-wait.Done():
 		go func() {
-			defer leave()
 			if a := <-done; a.l != nil {
-				a.l.leave = func() {}
 				s.release(context.WithoutCancel(wait), a.r, a.l)
 			}
 		}()
