@@ -269,6 +269,8 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int
 	t.same(x, base, merge)
 	if merge {
 		t.unchanged(x, base)
+	} else { // an end that another has set meanwhile
+		x.cond = append(x.cond, "(attribute_not_exists(#u) OR #u > :now)")
 	}
 	_, err := t.updateItem(ctx, tr, base.key, x, "")
 	return err

@@ -789,3 +789,23 @@ func TestProtocolMovedItem(t *testing.T) {
 		assert.Equal(t, "n token", sc.ok("/read"), "the original is as it was")
 	})
 }
+
+// TestProtocolEndSetMeanwhile: what is saved onto a session that another request has ended
+// by LimitTo is not there, so that the client must not hear that it is.
+func TestProtocolEndSetMeanwhile(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, policy := range []dynasession.Concurrency{dynasession.Merge, dynasession.LastWriteWins} {
+			table := newTable()
+			s := newStore(t, b, dynasession.Config{Table: table, Concurrency: policy})
+			br := newBrowser(t, nil)
+			br.handler = s.Middleware(app{"/set": doSet, "/slow": func(s *session, _ http.ResponseWriter, _ *http.Request) {
+				item := onlyItem(t, b, table)
+				item["until"], item["rev"] = num("1000000000"), num("7") // and PHP has moved expires
+				putItem(t, b, table, item)
+				s.Set("key", "slow")
+			}})
+			br.ok("/set?1")
+			require.Equal(t, http.StatusConflict, br.get("/slow").Code, policy)
+		}
+	})
+}
