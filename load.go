@@ -43,7 +43,7 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 	vals, err := s.values(r)
 	if err != nil {
 		if l != nil {
-			s.release(ctx, r, l)
+			s.release(ctx, l)
 		}
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leav
 	case <-wait.Done():
 		go func() {
 			if a := <-done; a.l != nil {
-				s.release(context.WithoutCancel(wait), a.r, a.l)
+				s.release(context.WithoutCancel(wait), a.l)
 			}
 		}()
 		return nil, nil, nil, s.notLocked(wait, key)
@@ -141,7 +141,7 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	now := s.now()
-	l = &lease{end: now.Add(s.cfg.LockLease).UnixMilli(), holder: newMark(), leave: func() {}}
+	l = &lease{key: key, end: now.Add(s.cfg.LockLease).UnixMilli(), holder: newMark(), leave: func() {}}
 	r, err = s.table.acquire(ctx, tr, key, l, now.Unix(), now.UnixMilli()-leaseSkew)
 	if errors.Is(err, errBusy) {
 		return nil, nil, &record{key: key}, nil
@@ -159,7 +159,7 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 		return nil, nil, refused.item, nil
 	}
 	if !s.rules.live(r, now.Unix()) { // ended, though it has not expired
-		s.release(ctx, r, l)
+		s.release(ctx, l)
 		return nil, nil, nil, nil
 	}
 	return r, l, nil, nil
@@ -193,13 +193,13 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, key string, seen *
 }
 
 // release gives a lock up that no save will. An error is told only: the lease ends by itself.
-func (s *Store) release(ctx context.Context, r *record, l *lease) {
-	ctx, op := s.start(context.WithoutCancel(ctx), "release", r.key)
-	err := op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, r, nil, l, 0) })
+func (s *Store) release(ctx context.Context, l *lease) {
+	ctx, op := s.start(context.WithoutCancel(ctx), "release", l.key)
+	err := op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, &record{key: l.key}, nil, l, 0) })
 	_, err = asRefusal(err)
 	op.end(err)
 	l.leave()
 	if err != nil {
-		s.cfg.Logger.WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(r.key), "error", err)
+		s.cfg.Logger.WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(l.key), "error", err)
 	}
 }

@@ -23,6 +23,7 @@ const (
 
 // lease is a lock as this process has taken it. holder is made for every acquisition.
 type lease struct {
+	key    string
 	end    int64 // epoch milliseconds
 	holder string
 	leave  func() // lets the next waiter of this process in; may be called again

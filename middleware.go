@@ -87,6 +87,10 @@ type request struct {
 	failed    error // why ErrorHandler has answered
 	over      bool  // the handler has returned
 
+	saves     sync.Mutex // one at a time; taken before mu
+	saved     bool       // by one of them
+	delivered delivery   // the last cookie that they have put into the header
+
 	before []headerLines // of the response, as the handler got it
 }
 
@@ -174,10 +178,22 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 // ErrorHandler has answered, and nothing else may be written.
 func (q *request) commit() error {
 	q.mu.Lock()
-	if q.committed {
-		defer q.mu.Unlock()
-		return q.failed
+	done, failed := q.committed, q.failed
+	q.mu.Unlock()
+	if done {
+		return failed
 	}
+	err := q.commitSession()
+	if err != nil {
+		q.fail(err)
+	}
+	return err
+}
+
+func (q *request) commitSession() error {
+	q.saves.Lock()
+	defer q.saves.Unlock()
+	q.mu.Lock()
 	q.committed = true
 	sess, loadErr := q.sess, q.err
 	q.mu.Unlock()
@@ -188,15 +204,19 @@ func (q *request) commit() error {
 	if sess == nil {
 		return nil
 	}
-	h := q.response.Header()
-	varyByCookie(h)
-	d, err := q.store.save(context.WithoutCancel(q.Context), sess, false)
-	if err != nil {
-		q.fail(err)
-		return err
+	varyByCookie(q.response.Header())
+	return q.save(context.WithoutCancel(q.Context), sess, false)
+}
+
+// save saves the session, and puts its cookie into the header. Its caller holds saves.
+func (q *request) save(ctx context.Context, sess *Session, headersSent bool) error {
+	d, err := q.store.save(ctx, sess, headersSent)
+	q.saved = q.saved || err == nil
+	if d.cookie != cookieKeep && !headersSent {
+		q.delivered = d
+		q.store.cookie.write(q.response.Header(), d)
 	}
-	q.store.cookie.write(h, d)
-	return nil
+	return err
 }
 
 // open tells whether the response is still the handler's.
@@ -225,6 +245,7 @@ func (q *request) fail(err error) {
 		h[b.name] = b.lines
 	}
 	varyByCookie(h)
+	q.store.cookie.write(h, q.delivered) // of a Save that has succeeded
 	q.clearCorrupt(err)
 	w := &errorWriter{ResponseWriter: q.response.ResponseWriter}
 	q.store.cfg.ErrorHandler(w, q.r, err)
@@ -260,11 +281,13 @@ func (q *request) saveLate() {
 	q.mu.Lock()
 	sess := q.sess
 	q.mu.Unlock()
-	if sess == nil || !sess.changed() {
+	q.saves.Lock()
+	defer q.saves.Unlock()
+	if sess == nil || q.saved && !sess.changed() {
 		return
 	}
 	ctx := context.WithoutCancel(q.Context)
-	if _, err := q.store.save(ctx, sess, true); err != nil {
+	if err := q.save(ctx, sess, true); err != nil {
 		q.store.cfg.Logger.ErrorContext(ctx, "dynasession: a change after the response's headers is lost", "session", sess, "error", err)
 		q.store.report(ctx, "late save", sess.Ref(), err)
 	}
@@ -283,13 +306,15 @@ func (q *request) end() {
 
 // release marks the session's request as over, and gives up a lock that no save has.
 func (q *request) release(sess *Session) {
-	if rec, l := sess.end(); l != nil {
-		q.store.release(q.Context, rec, l)
+	if l := sess.end(); l != nil {
+		q.store.release(q.Context, l)
 	}
 }
 
 // saveNow is Session.Save.
 func (q *request) saveNow(ctx context.Context, sess *Session) error {
+	q.saves.Lock()
+	defer q.saves.Unlock()
 	q.mu.Lock()
 	committed := q.committed
 	q.mu.Unlock()
@@ -299,13 +324,10 @@ func (q *request) saveNow(ctx context.Context, sess *Session) error {
 		detached, cancel = context.WithDeadline(detached, deadline)
 		defer cancel()
 	}
-	d, err := q.store.save(detached, sess, committed)
+	err := q.save(detached, sess, committed)
 	q.mu.Lock()
 	q.unsaved = err
 	q.mu.Unlock()
-	if err == nil && !committed {
-		q.store.cookie.write(q.response.Header(), d)
-	}
 	return err
 }
 

@@ -118,19 +118,29 @@ func (s *Store) deliver(now *stored) delivery {
 
 // create puts a new session's item, under a new id.
 func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
-	id := newID()
-	r := &record{key: s.keys.key(id), rev: 1, marks: newMark(), attrs: w.attrs}
-	r.expires = s.rules.expiry(r.attrs, s.now().Unix())
-	if err := s.encode(r, &w.vals); err != nil {
-		return nil, err
+	var id string
+	var r *record
+	if before := w.repeats(); before != nil && before.fresh != nil {
+		id, r = before.id, before.fresh
+	} else {
+		id = newID()
+		r = &record{key: s.keys.key(id), rev: 1, marks: newMark(), attrs: w.attrs}
+		r.expires = s.rules.expiry(r.attrs, s.now().Unix())
+		if err := s.encode(r, &w.vals); err != nil {
+			return nil, err
+		}
 	}
 	ctx, op := s.start(ctx, "save", r.key)
 	defer func() { op.end(err) }()
 	err = op.untilFree(ctx, func() error { return s.table.create(ctx, &op.trace, r) })
 	refused, err := asRefusal(err)
 	if err != nil {
+		if op.unanswered {
+			w.unsure = &unsure{version: w.version, doubt: noDoubt, fresh: r, id: id}
+		}
 		return nil, err
 	}
+	w.unsure = nil
 	if refused != nil && (refused.item == nil || refused.item.creation() != r.marks) {
 		return nil, fmt.Errorf("%w: the new id is taken", ErrConflict)
 	}
@@ -210,10 +220,16 @@ func (s *Store) write(ctx context.Context, w *work) (_ *stored, err error) {
 		mark: newMark(), creation: w.rec.creation(),
 		base: w.rec, vals: w.vals, doubt: noDoubt,
 	}
+	if before := w.repeats(); before != nil && before.mark != "" {
+		a.mark, a.doubt, a.renewal, a.newID = before.mark, before.doubt, before.renewal, before.id
+	} else if w.unsure != nil {
+		a.earlier = w.unsure.mark
+	}
 	defer a.leaveLane()
 	for {
 		now, err := a.try(ctx)
 		if err != nil || now != nil {
+			a.remember(err)
 			a.tell(now)
 			return now, err
 		}
@@ -238,6 +254,7 @@ type attempt struct {
 	store    *Store
 	op       *operation
 	mark     string // of all the tries
+	earlier  string // of an unanswered save, whose changes are among this one's
 	creation string // of the session that was loaded; "" for an item of PHP's
 	base     *record
 	vals     values // base's, with the changes on top
@@ -246,6 +263,16 @@ type attempt struct {
 	newID    string
 	pause    backoff
 	leave    func() // the lane of those in this process that were refused; nil before
+}
+
+// remember notes, after an error, what a repetition of the save must know.
+func (a *attempt) remember(err error) {
+	switch {
+	case err == nil:
+		a.unsure = nil
+	case a.op.unanswered || a.doubt != noDoubt:
+		a.unsure = &unsure{a.version, a.mark, a.doubt, a.renewal, nil, a.newID}
+	}
 }
 
 // enterLane waits for the others of this process that merge onto the item, and goes on from
@@ -354,6 +381,8 @@ func (a *attempt) rebase(item *record, now int64) (*stored, error) {
 	case item != nil && item.hasMark(a.mark): // an earlier try took effect, and nobody said
 		vals, err := s.values(item)
 		return &stored{item, a.id, vals}, err
+	case item != nil && a.earlier != "" && item.hasMark(a.earlier): // its changes must not count twice
+		return nil, fmt.Errorf("%w: session %s: an unanswered save of it took effect", ErrConflict, s.keys.ref(a.base.key))
 	case item == nil || !s.rules.live(item, now) || a.creation != "" && item.creation() != a.creation:
 		return nil, fmt.Errorf("%w: %s", ErrGone, s.keys.ref(a.base.key))
 	case s.cfg.Concurrency == LastWriteWins && !a.renew:

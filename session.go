@@ -33,7 +33,8 @@ type Session struct {
 	born    int64   // of a new session
 	vals    values  // as stored, with pend on top
 	pend    pending
-	version int    // of vals: it counts the changes
+	version int // counts the changes
+	unsure  *unsure
 	ended   bool   // the request is over
 	lease   *lease // of the session's lock, while it is held
 }
@@ -269,12 +270,18 @@ func (s *Session) SetUser(user string) {
 	s.mutate(func() {
 		s.pend.signIn = &signIn{user, epoch(s.now())}
 		s.pend.renew = true
+		s.version++
 	})
 }
 
 // Renew gives the session a new id when it is saved, and ends the old one. SetUser does
 // so by itself; call Renew for other changes of privilege.
-func (s *Session) Renew() { s.mutate(func() { s.pend.renew = true }) }
+func (s *Session) Renew() {
+	s.mutate(func() {
+		s.pend.renew = true
+		s.version++
+	})
+}
 
 // Remember lets the session last for d from now, used or not, instead of for IdleTimeout
 // and Lifetime: "remember me". Its cookie then outlives the browser. A d of 0 or less
@@ -286,6 +293,7 @@ func (s *Session) Remember(d time.Duration) {
 			idle = max(idle, 1)
 		}
 		s.pend.remember = &remembering{idle, epoch(s.now())}
+		s.version++
 	})
 }
 
@@ -296,7 +304,10 @@ func (s *Session) LimitTo(t time.Time) {
 	if t.IsZero() {
 		return
 	}
-	s.mutate(func() { s.pend.limit = earlier(s.pend.limit, epoch(t)) })
+	s.mutate(func() {
+		s.pend.limit = earlier(s.pend.limit, epoch(t))
+		s.version++
+	})
 }
 
 // Destroy ends the session. When it is saved its item is deleted and its cookie cleared,
@@ -412,12 +423,12 @@ func (s *Session) changed() bool {
 }
 
 // end marks the request as over. It gives the lock that is left to be given up.
-func (s *Session) end() (*record, *lease) {
+func (s *Session) end() *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lease
 	s.ended, s.lease = true, nil
-	return s.rec, l
+	return l
 }
 
 // work is what one save takes on.
@@ -428,13 +439,35 @@ type work struct {
 	vals  values // with the changes on top
 	attrs attrs  // likewise
 	lease *lease
+
+	version int     // of the session
+	unsure  *unsure // the save before this one, if nobody knows what became of it
+}
+
+// unsure is a save that ended without an answer: it may have taken effect. One of the same
+// changes repeats it, as if it were the same save.
+type unsure struct {
+	version int      // of the session, when it was sent
+	mark    string   // of a save
+	doubt   int64    // see attempt
+	renewal *renewal // of a renewal, which is repeated as it is
+	fresh   *record  // of a creation, likewise
+	id      string   // the new one, of both
+}
+
+// repeats gives the unanswered save that w is a repetition of.
+func (w *work) repeats() *unsure {
+	if w.unsure == nil || w.unsure.version != w.version {
+		return nil
+	}
+	return w.unsure
 }
 
 // begin takes the pending changes for a save. settle must follow.
 func (s *Session) begin() work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := work{pending: s.pend, rec: s.rec, id: s.id, vals: s.vals.clone(), attrs: s.attrs(), lease: s.lease}
+	w := work{pending: s.pend, rec: s.rec, id: s.id, vals: s.vals.clone(), attrs: s.attrs(), lease: s.lease, version: s.version, unsure: s.unsure}
 	s.pend = pending{}
 	return w
 }
@@ -451,7 +484,7 @@ type stored struct {
 func (s *Session) settle(w *work, now *stored) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lease = w.lease
+	s.lease, s.unsure = w.lease, w.unsure
 	if now == nil {
 		s.pend = w.then(s.pend)
 		return

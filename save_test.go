@@ -1,0 +1,206 @@
+package dynasession_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+)
+
+func increment(n int) int { return n + 1 }
+
+// TestSavesOfOneSession overlap from two goroutines of a request: they go one after the
+// other, so that no Update counts twice and no second item is made.
+func TestSavesOfOneSession(t *testing.T) {
+	b := embedded(t)
+	table := newTable()
+	s := newStore(t, b, dynasession.Config{Table: table})
+	overlap := func(s *session, first, second func()) {
+		var calls atomic.Int32
+		inFlight, overtaken := make(chan struct{}), make(chan struct{})
+		b.server.Intercept(func(_ context.Context, _ dynamotest.Request, apply func()) error {
+			switch calls.Add(1) {
+			case 1:
+				close(inFlight)
+				select { // a second save that does not wait comes by now
+				case <-overtaken:
+				case <-time.After(100 * time.Millisecond):
+				}
+			case 2:
+				defer close(overtaken)
+			}
+			apply()
+			return nil
+		})
+		defer b.server.Intercept(nil)
+		dynasession.Update(s, "n", increment)
+		done := make(chan struct{})
+		go func() { defer close(done); first() }()
+		<-inFlight
+		s.Set("b", 1)
+		second()
+		<-done
+	}
+	br := newBrowser(t, s.Middleware(app{
+		"/first": func(s *session, w http.ResponseWriter, r *http.Request) {
+			overlap(s, func() { assert.NoError(t, s.Save(r.Context())) }, func() { write(w, "committed") })
+			s.Set("late", 1)
+		},
+		"/again": func(s *session, _ http.ResponseWriter, r *http.Request) {
+			save := func() { assert.NoError(t, s.Save(r.Context())) }
+			overlap(s, save, save)
+		},
+		"/show": func(s *session, w http.ResponseWriter, _ *http.Request) {
+			n, _ := dynasession.Get[int](s, "n")
+			write(w, strings.Join(s.Keys(), ",")+strings.Repeat("!", n))
+		},
+	}))
+	br.ok("/first")
+	require.Equal(t, "b,late,n!", br.ok("/show"))
+	br.ok("/again")
+	require.Equal(t, "b,late,n!!", br.ok("/show"))
+	require.Len(t, items(t, b, table), 1)
+}
+
+// TestSaveAgainAfterLostAnswers: a save that took effect, and nobody said, is repeated as
+// itself.
+func TestSaveAgainAfterLostAnswers(t *testing.T) {
+	lost := func(op string) dynamotest.Fault {
+		return dynamotest.Fault{Operation: op, Kind: dynamotest.Cut, Applied: true, Times: 3}
+	}
+	for name, again := range map[string]func(s *session, w http.ResponseWriter, r *http.Request){
+		"Save":   func(s *session, _ http.ResponseWriter, r *http.Request) { assert.NoError(t, s.Save(r.Context())) },
+		"commit": func(_ *session, w http.ResponseWriter, _ *http.Request) { write(w, "ok") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := embedded(t)
+			table := newTable()
+			s := newStore(t, b, dynasession.Config{Table: table})
+			twice := func(op string, change func(s *session)) sessionHandler {
+				return func(s *session, w http.ResponseWriter, r *http.Request) {
+					change(s)
+					b.server.Fault(lost(op))
+					assert.ErrorIs(t, s.Save(r.Context()), dynasession.ErrUnavailable)
+					again(s, w, r)
+				}
+			}
+			br := newBrowser(t, s.Middleware(app{
+				"/new":    twice("PutItem", func(s *session) { s.Set("token", "x") }),
+				"/update": twice("UpdateItem", func(s *session) { dynasession.Update(s, "n", increment) }),
+				"/pop":    twice("UpdateItem", func(s *session) { dynasession.Pop[string](s, "token") }),
+				"/renew":  twice("TransactWriteItems", func(s *session) { s.SetUser("ann") }),
+				"/show": func(s *session, w http.ResponseWriter, _ *http.Request) {
+					n, _ := dynasession.Get[int](s, "n")
+					write(w, s.User()+strings.Join(s.Keys(), ",")+strings.Repeat("!", n))
+				},
+			}))
+			for _, step := range []struct{ path, want string }{
+				{"/new", "token"}, {"/update", "n,token!"}, {"/pop", "n!"}, {"/renew", "annn!"},
+			} {
+				br.ok(step.path)
+				require.Equal(t, step.want, br.ok("/show"), step.path)
+				require.Len(t, items(t, b, table), 1)
+			}
+		})
+	}
+}
+
+// TestSaveMoreAfterLostAnswers: with more changes it is no repetition. What took effect must
+// not count twice, so that is an error.
+func TestSaveMoreAfterLostAnswers(t *testing.T) {
+	b := embedded(t)
+	s := newStore(t, b, dynasession.Config{})
+	applied := true
+	br := newBrowser(t, s.Middleware(app{
+		"/set": doSet,
+		"/more": func(s *session, w http.ResponseWriter, r *http.Request) {
+			dynasession.Update(s, "n", increment)
+			b.server.Fault(dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Cut, Applied: applied, Times: 3})
+			assert.ErrorIs(t, s.Save(r.Context()), dynasession.ErrUnavailable)
+			dynasession.Update(s, "n", increment)
+			write(w, "ok")
+		},
+		"/show": func(s *session, w http.ResponseWriter, _ *http.Request) {
+			n, _ := dynasession.Get[int](s, "n")
+			write(w, strings.Repeat("!", n))
+		},
+	}))
+	br.ok("/set?1")
+	require.Equal(t, http.StatusConflict, br.get("/more").Code)
+	require.Equal(t, "!", br.ok("/show"))
+	applied = false
+	br.ok("/more")
+	require.Equal(t, "!!!", br.ok("/show"))
+}
+
+// TestLockedAndDestroyed: a lock is given up also when the session it was taken for is not
+// there any more, for the handler.
+func TestLockedAndDestroyed(t *testing.T) {
+	b := embedded(t)
+	table := newTable()
+	s := newStore(t, b, dynasession.Config{Table: table, Concurrency: dynasession.Lock})
+	br := newBrowser(t, s.Middleware(app{
+		"/set": doSet,
+		"/fail": func(s *session, _ http.ResponseWriter, _ *http.Request) {
+			b.server.Fault(dynamotest.Fault{Operation: "DeleteItem", Kind: dynamotest.Cut, Times: 3})
+			s.Destroy()
+		},
+		"/panic": func(s *session, _ http.ResponseWriter, _ *http.Request) {
+			s.Destroy()
+			panic("mine")
+		},
+	}))
+	br.ok("/set?1")
+	require.PanicsWithValue(t, "mine", func() { br.get("/panic") })
+	require.NotContains(t, onlyItem(t, b, table), "lock")
+	require.Equal(t, http.StatusServiceUnavailable, br.get("/fail").Code)
+	require.NotContains(t, onlyItem(t, b, table), "lock")
+	br.ok("/set?2")
+}
+
+// TestCookieOfAnEarlierSave is not lost with a later save that fails: the old id is gone.
+func TestCookieOfAnEarlierSave(t *testing.T) {
+	s := newStore(t, embedded(t), dynasession.Config{})
+	br := newBrowser(t, s.Middleware(app{
+		"/set": doSet, "/get": doGet,
+		"/go": func(s *session, _ http.ResponseWriter, r *http.Request) {
+			s.SetUser("alice")
+			assert.NoError(t, s.Save(r.Context()))
+			s.Set("bad", func() {})
+		},
+	}))
+	br.ok("/set?1")
+	require.Equal(t, http.StatusInternalServerError, br.get("/go").Code)
+	require.Equal(t, "1", br.ok("/get"))
+}
+
+// TestLoadedAfterTheHeaders: such a use of the session counts too.
+func TestLoadedAfterTheHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		table := newTable()
+		s := newStore(t, b, dynasession.Config{Table: table})
+		br := newBrowser(t, s.Middleware(app{"/set": doSet}))
+		br.ok("/set?1")
+		before := attr(onlyItem(t, b, table), "expires")
+		time.Sleep(dynasession.DefaultIdleTimeout / 10)
+		br.handler = s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			sess, err := dynasession.Load(r.Context())
+			if assert.NoError(t, err) {
+				assert.True(t, sess.Has("key"))
+			}
+		}))
+		br.ok("/")
+		require.NotEqual(t, before, attr(onlyItem(t, b, table), "expires"))
+	})
+}
