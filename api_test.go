@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,7 @@ var (
 	_ func(*dynamodb.Client, dynasession.Config) (*dynasession.Store, error) = dynasession.New
 	_ func(context.Context) (*dynasession.Store, error)                      = dynasession.FromEnv
 	_ func() (dynasession.Config, error)                                     = dynasession.ConfigFromEnv
+	_ func(aws.Config, ...func(*dynamodb.Options)) *dynamodb.Client          = dynasession.NewClient
 	_ func(context.Context) (*dynasession.Session, error)                    = dynasession.Load
 
 	_ func(*dynasession.Session, string) (string, bool)           = dynasession.Get[string]

@@ -104,6 +104,7 @@ type remembering struct {
 // pending is everything that a request did to its session and that is not saved yet.
 type pending struct {
 	changes  []change
+	places   map[string]int // of changes, once there are more than linearKeys
 	signIn   *signIn
 	remember *remembering
 	limit    int64 // LimitTo's end; 0: none
@@ -118,6 +119,12 @@ func (p *pending) writes() bool {
 }
 
 func (p *pending) find(key string) *change {
+	if p.places != nil {
+		if i, ok := p.places[key]; ok {
+			return &p.changes[i]
+		}
+		return nil
+	}
 	for i := range p.changes {
 		if p.changes[i].key == key {
 			return &p.changes[i]
@@ -132,6 +139,15 @@ func (p *pending) add(c change) {
 		return
 	}
 	p.changes = append(p.changes, c)
+	switch n := len(p.changes); {
+	case p.places != nil:
+		p.places[c.key] = n - 1
+	case n > linearKeys:
+		p.places = make(map[string]int, 4*n)
+		for i := range p.changes {
+			p.places[p.changes[i].key] = i
+		}
+	}
 }
 
 // then makes the one pending of p followed by next.

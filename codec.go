@@ -144,6 +144,9 @@ func (JSON) Split(data []byte) ([]KeyValue, error) {
 		i = skipSpace(data, end)
 		i = skipSpace(data, i+1) // the colon
 		end = skipValue(data, i)
+		if values == nil {
+			values = make([]KeyValue, 0, 8)
+		}
 		values = append(values, KeyValue{key, data[i:end:end]})
 		i = end
 	}

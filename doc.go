@@ -3,7 +3,7 @@
 // A [Store] wraps a DynamoDB client and has the verbs of PHP's SessionHandlerInterface.
 // [Store.Middleware] wraps an [http.Handler] and gives each request its [Session]:
 //
-//	store, err := dynasession.FromEnv(ctx) // or New(dynamodb.NewFromConfig(cfg), dynasession.Config{})
+//	store, err := dynasession.FromEnv(ctx) // or New(NewClient(cfg), Config{})
 //	...
 //	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 //		sess, err := dynasession.Load(r.Context())

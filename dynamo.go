@@ -7,12 +7,12 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/middleware"
 )
 
 // table speaks DynamoDB's data operations, and nothing but them. Its conditions are the
@@ -25,12 +25,20 @@ type table struct {
 	alias   map[string]string // of expressions: #e for the name of the expiry attribute
 	foreign bool              // others write items without moving rev
 	metered bool              // ask for the capacity units that each call takes
+
+	mu       sync.RWMutex
+	wordings map[string]*wording // by update and condition
 }
 
 func newTable(client *dynamodb.Client, cfg *Config) *table {
-	// The wrapped client counts the attempts that the SDK makes within one call.
 	client = dynamodb.New(client.Options(), func(o *dynamodb.Options) {
 		o.APIOptions = append(o.APIOptions, watchAttempts)
+		if o.DisableValidateResponseChecksum {
+			o.APIOptions = append(o.APIOptions, checkForm)
+		} else {
+			o.DisableValidateResponseChecksum = true // it only logs what is wrong
+			o.APIOptions = append(o.APIOptions, checkSum)
+		}
 	})
 	a := cfg.Attributes
 	return &table{
@@ -40,6 +48,7 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 			"#r": attrRev, "#w": attrMarks, "#b": attrBorn, "#u": attrUntil, "#m": attrLimit,
 			"#a": attrAuth, "#n": attrIdle, "#l": attrLock, "#h": attrHolder,
 		},
+		wordings: make(map[string]*wording),
 	}
 }
 
@@ -58,9 +67,38 @@ func (*refusal) Error() string { return "dynasession: the condition did not hold
 // errBusy is a transaction under way on the same item: a refusal without knowledge.
 var errBusy = errors.New("dynasession: another transaction is under way")
 
+// expression is an update and its condition in the making.
 type expression struct {
-	set, remove, add, cond []string
+	set, remove, add, cond clauseList
 	values                 map[string]types.AttributeValue
+}
+
+// clauseList has room for all that any expression here has: save's are the longest.
+type clauseList struct {
+	n  int
+	at [16]string
+}
+
+func clauses(all ...string) (l clauseList) {
+	l.append(all...)
+	return l
+}
+
+func (l *clauseList) append(all ...string) {
+	for _, clause := range all {
+		l.at[l.n] = clause
+		l.n++
+	}
+}
+
+func (l *clauseList) text(buf []byte, before, between string) []byte {
+	for i, clause := range l.at[:l.n] {
+		if i > 0 {
+			before = between
+		}
+		buf = append(append(buf, before...), clause...)
+	}
+	return buf
 }
 
 func (x *expression) bind(name string, v types.AttributeValue) {
@@ -73,21 +111,31 @@ func (x *expression) bind(name string, v types.AttributeValue) {
 func (x *expression) num(name string, v int64) { x.bind(name, numberValue(v)) }
 func (x *expression) str(name, v string)       { x.bind(name, &types.AttributeValueMemberS{Value: v}) }
 
-func (x *expression) update() string {
-	var b strings.Builder
-	for _, part := range []struct {
-		verb string
-		list []string
-	}{{"SET ", x.set}, {" REMOVE ", x.remove}, {" ADD ", x.add}} {
-		if len(part.list) > 0 {
-			b.WriteString(part.verb)
-			b.WriteString(strings.Join(part.list, ", "))
-		}
-	}
-	return b.String()
+// wording is an expression's text: the same for all calls of a kind, so it is made once.
+type wording struct {
+	update, cond string
+	names        map[string]string
 }
 
-func (x *expression) condition() string { return strings.Join(x.cond, " AND ") }
+func (t *table) worded(x *expression) *wording {
+	var room [1024]byte
+	buf := x.set.text(room[:0], "SET ", ", ")
+	buf = x.remove.text(buf, " REMOVE ", ", ")
+	buf = x.add.text(buf, " ADD ", ", ")
+	n := len(buf)
+	buf = x.cond.text(buf, "", " AND ")
+	t.mu.RLock()
+	w := t.wordings[string(buf)]
+	t.mu.RUnlock()
+	if w == nil {
+		w = &wording{update: string(buf[:n]), cond: string(buf[n:])}
+		w.names = t.names(w.update, w.cond)
+		t.mu.Lock()
+		t.wordings[string(buf)] = w
+		t.mu.Unlock()
+	}
+	return w
+}
 
 // names gives the placeholders that the expressions use: DynamoDB refuses others.
 func (t *table) names(expressions ...string) map[string]string {
@@ -129,12 +177,14 @@ func units(c *types.ConsumedCapacity) float64 {
 
 // get reads the item; nil for none.
 func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
-	out, err := t.client.GetItem(ctx, &dynamodb.GetItemInput{
-		TableName:              &t.name,
-		Key:                    t.key(key),
-		ConsistentRead:         &strong,
-		ReturnConsumedCapacity: t.capacity(),
-	})
+	call := &struct { // in one allocation
+		dynamodb.GetItemInput
+		id     types.AttributeValueMemberS
+		strong bool
+	}{id: types.AttributeValueMemberS{Value: key}, strong: strong}
+	call.TableName, call.ConsistentRead, call.ReturnConsumedCapacity = &t.name, &call.strong, t.capacity()
+	call.Key = map[string]types.AttributeValue{t.attrs.ID: &call.id}
+	out, err := t.client.GetItem(ctx, &call.GetItemInput)
 	if err != nil {
 		return nil, t.translate("GetItem", err)
 	}
@@ -144,16 +194,16 @@ func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*r
 
 // create puts an item that must not be there yet.
 func (t *table) create(ctx context.Context, tr *trace, r *record) error {
-	return t.put(ctx, tr, r, &expression{cond: []string{"attribute_not_exists(#i)"}})
+	return t.put(ctx, tr, r, &expression{cond: clauses("attribute_not_exists(#i)")})
 }
 
 func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) error {
-	cond := x.condition()
+	text := t.worded(x)
 	out, err := t.client.PutItem(tr.watch(ctx), &dynamodb.PutItemInput{
 		TableName:                           &t.name,
 		Item:                                t.item(r),
-		ConditionExpression:                 &cond,
-		ExpressionAttributeNames:            t.names(cond),
+		ConditionExpression:                 &text.cond,
+		ExpressionAttributeNames:            text.names,
 		ExpressionAttributeValues:           x.values,
 		ReturnConsumedCapacity:              t.capacity(),
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
@@ -166,13 +216,13 @@ func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) er
 }
 
 func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue) (*record, error) {
-	update, cond := x.update(), x.condition()
+	text := t.worded(x)
 	out, err := t.client.UpdateItem(tr.watch(ctx), &dynamodb.UpdateItemInput{
 		TableName:                           &t.name,
 		Key:                                 t.key(key),
-		UpdateExpression:                    &update,
-		ConditionExpression:                 &cond,
-		ExpressionAttributeNames:            t.names(update, cond),
+		UpdateExpression:                    &text.update,
+		ConditionExpression:                 &text.cond,
+		ExpressionAttributeNames:            text.names,
 		ExpressionAttributeValues:           x.values,
 		ReturnConsumedCapacity:              t.capacity(),
 		ReturnValues:                        back,
@@ -193,10 +243,10 @@ func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expres
 func (t *table) same(x *expression, base *record, strict bool) {
 	switch {
 	case base.marks != "":
-		x.cond = append(x.cond, "begins_with(#w, :c)")
+		x.cond.append("begins_with(#w, :c)")
 		x.str(":c", base.creation())
 	case strict:
-		x.cond = append(x.cond, "attribute_not_exists(#w)")
+		x.cond.append("attribute_not_exists(#w)")
 	}
 }
 
@@ -205,56 +255,56 @@ func (t *table) same(x *expression, base *record, strict bool) {
 // leaves it as it was.
 func (t *table) unchanged(x *expression, base *record) {
 	if base.rev != 0 {
-		x.cond = append(x.cond, "#r = :r")
+		x.cond.append("#r = :r")
 		x.num(":r", base.rev)
 	} else {
-		x.cond = append(x.cond, "attribute_not_exists(#r)")
+		x.cond.append("attribute_not_exists(#r)")
 	}
 	if !t.foreign && base.rev != 0 {
 		return
 	}
 	if base.data == nil {
-		x.cond = append(x.cond, "attribute_not_exists(#d)")
+		x.cond.append("attribute_not_exists(#d)")
 		return
 	}
-	x.cond = append(x.cond, "#d = :d0")
+	x.cond.append("#d = :d0")
 	x.bind(":d0", dataValue(base))
 }
 
 // leased holds while the lock is the one that was taken. holder alone does not do: PHP
 // removes lock and leaves holder.
 func leased(x *expression, l *lease) {
-	x.cond = append(x.cond, "#l = :end", "#h = :me")
+	x.cond.append("#l = :end", "#h = :me")
 	x.num(":end", l.end)
 	x.str(":me", l.holder)
 }
 
 func alive(x *expression, base *record, now int64) {
-	x.cond = append(x.cond, "#e > :now")
+	x.cond.append("#e > :now")
 	x.num(":now", now)
 	if base.attrs.until != 0 && base.attrs.until <= now { // ended, though PHP has moved expires
-		x.cond = append(x.cond, "(attribute_not_exists(#u) OR #u > :now)")
+		x.cond.append("(attribute_not_exists(#u) OR #u > :now)")
 	}
 }
 
 // save turns base into next. merge is for writers that must not pass over others'; l, if
 // there is one, is given up by the same write.
 func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int64, merge bool, l *lease) error {
-	x := &expression{set: []string{"#e = :e", "#w = :w"}}
+	x := &expression{set: clauses("#e = :e", "#w = :w")}
 	x.num(":e", next.expires)
 	x.str(":w", next.marks)
 	if merge {
-		x.set = append(x.set, "#r = :r1")
+		x.set.append("#r = :r1")
 		x.num(":r1", next.rev)
 	} else {
-		x.add = append(x.add, "#r :one")
+		x.add.append("#r :one")
 		x.num(":one", 1)
 	}
 	if next.data != nil {
-		x.set = append(x.set, "#d = :d")
+		x.set.append("#d = :d")
 		x.bind(":d", dataValue(next))
 	} else {
-		x.remove = append(x.remove, "#d")
+		x.remove.append("#d")
 	}
 	stamp(x, base, next)
 	x.attr("#us", ":us", base.attrs.user, next.attrs.user)
@@ -263,14 +313,14 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int
 	x.attrNum("#m", ":m", base.attrs.limit, next.attrs.limit)
 	if l != nil {
 		leased(x, l)
-		x.remove = append(x.remove, "#l", "#h")
+		x.remove.append("#l", "#h")
 	}
 	alive(x, base, now)
 	t.same(x, base, merge)
 	if merge {
 		t.unchanged(x, base)
 	} else { // an end that another has set meanwhile
-		x.cond = append(x.cond, "(attribute_not_exists(#u) OR #u > :now)")
+		x.cond.append("(attribute_not_exists(#u) OR #u > :now)")
 	}
 	_, err := t.updateItem(ctx, tr, base.key, x, "")
 	return err
@@ -279,16 +329,16 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int
 // stamp gives an item that others made what it lacks: birth and absolute end.
 func stamp(x *expression, base, next *record) {
 	if base.attrs.born == 0 {
-		x.set = append(x.set, "#b = if_not_exists(#b, :b)")
+		x.set.append("#b = if_not_exists(#b, :b)")
 		x.num(":b", next.attrs.born)
 	}
 	switch {
 	case base.attrs.until == next.attrs.until:
 	case base.attrs.until == 0 && next.attrs.limit == 0 && next.attrs.idle == 0:
-		x.set = append(x.set, "#u = if_not_exists(#u, :u)")
+		x.set.append("#u = if_not_exists(#u, :u)")
 		x.num(":u", next.attrs.until)
 	default:
-		x.set = append(x.set, "#u = :u")
+		x.set.append("#u = :u")
 		x.num(":u", next.attrs.until)
 	}
 }
@@ -297,9 +347,9 @@ func (x *expression) attr(name, value, was, is string) {
 	switch {
 	case was == is:
 	case is == "":
-		x.remove = append(x.remove, name)
+		x.remove.append(name)
 	default:
-		x.set = append(x.set, name+" = "+value)
+		x.set.append(name + " = " + value)
 		x.str(value, is)
 	}
 }
@@ -308,9 +358,9 @@ func (x *expression) attrNum(name, value string, was, is int64) {
 	switch {
 	case was == is:
 	case is == 0:
-		x.remove = append(x.remove, name)
+		x.remove.append(name)
 	default:
-		x.set = append(x.set, name+" = "+value)
+		x.set.append(name + " = " + value)
 		x.num(value, is)
 	}
 }
@@ -319,37 +369,41 @@ func (x *expression) attrNum(name, value string, was, is int64) {
 // set meanwhile.
 func (t *table) touch(ctx context.Context, tr *trace, base, next *record, now int64) error {
 	x := t.touching(base, next, now)
-	x.cond = append(x.cond, "#e < :e")
+	x.cond.append("#e < :e")
 	t.same(x, base, false)
 	_, err := t.updateItem(ctx, tr, base.key, x, "")
 	return err
 }
 
 func (t *table) touching(base, next *record, now int64) *expression {
-	x := &expression{set: []string{"#e = :e"}}
+	x := &expression{set: clauses("#e = :e")}
 	x.num(":e", next.expires)
 	stamp(x, base, next)
 	alive(x, base, now)
-	x.cond = append(x.cond, "(attribute_not_exists(#u) OR #u >= :e)")
+	x.cond.append("(attribute_not_exists(#u) OR #u >= :e)")
 	return x
 }
 
 // acquire takes the lock of a live session and reads it, in one call. A lock below
 // leaseFrom is PHP's, which has no end.
 func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, now, dead int64) (*record, error) {
-	x := &expression{set: []string{"#l = :end", "#h = :me"}}
+	x := &expression{set: clauses("#l = :end", "#h = :me")}
 	x.num(":end", l.end)
 	x.str(":me", l.holder)
 	alive(x, &record{}, now)
-	x.cond = append(x.cond, "(attribute_not_exists(#l) OR #l BETWEEN :from AND :dead)")
+	x.cond.append("(attribute_not_exists(#l) OR #l BETWEEN :from AND :dead)")
 	x.num(":from", leaseFrom)
 	x.num(":dead", dead)
-	return t.updateItem(ctx, tr, key, x, types.ReturnValueAllNew)
+	r, err := t.updateItem(ctx, tr, key, x, types.ReturnValueAllNew)
+	if r == nil && err == nil {
+		err = unavailable("UpdateItem", &wireError{"has no item", nil})
+	}
+	return r, err
 }
 
 // bound gives a lock without an end, PHP's, one. PHP asks only whether a lock is there.
 func (t *table) bound(ctx context.Context, tr *trace, r *record, end, now int64) error {
-	x := &expression{set: []string{"#l = :end", "#h = :me"}, cond: []string{"#l = :l"}}
+	x := &expression{set: clauses("#l = :end", "#h = :me"), cond: clauses("#l = :l")}
 	x.num(":end", end)
 	x.str(":me", "foreign")
 	x.num(":l", r.lock)
@@ -364,7 +418,7 @@ func (t *table) release(ctx context.Context, tr *trace, base, next *record, l *l
 	if next != nil {
 		x = t.touching(base, next, now)
 	}
-	x.remove = []string{"#l", "#h"}
+	x.remove = clauses("#l", "#h")
 	leased(x, l)
 	_, err := t.updateItem(ctx, tr, base.key, x, "")
 	return err
@@ -381,7 +435,7 @@ type renewal struct {
 // renew puts the fresh item and deletes the old one, or does neither. Its refusals are of
 // the old item; an own commit whose answer was lost is a success.
 func (t *table) renew(ctx context.Context, tr *trace, r *renewal) error {
-	put := &expression{cond: []string{"attribute_not_exists(#i)"}}
+	put := &expression{cond: clauses("attribute_not_exists(#i)")}
 	del := &expression{}
 	if r.lease != nil {
 		leased(del, r.lease)
@@ -389,7 +443,7 @@ func (t *table) renew(ctx context.Context, tr *trace, r *renewal) error {
 	alive(del, r.old, r.now)
 	t.same(del, r.old, true)
 	t.unchanged(del, r.old)
-	putCond, delCond := put.condition(), del.condition()
+	putText, delText := t.worded(put), t.worded(del)
 	out, err := t.client.TransactWriteItems(tr.watch(ctx), &dynamodb.TransactWriteItemsInput{
 		ClientRequestToken:     &r.token,
 		ReturnConsumedCapacity: t.capacity(),
@@ -397,16 +451,16 @@ func (t *table) renew(ctx context.Context, tr *trace, r *renewal) error {
 			Put: &types.Put{
 				TableName:                           &t.name,
 				Item:                                t.item(r.fresh),
-				ConditionExpression:                 &putCond,
-				ExpressionAttributeNames:            t.names(putCond),
+				ConditionExpression:                 &putText.cond,
+				ExpressionAttributeNames:            putText.names,
 				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 			},
 		}, {
 			Delete: &types.Delete{
 				TableName:                           &t.name,
 				Key:                                 t.key(r.old.key),
-				ConditionExpression:                 &delCond,
-				ExpressionAttributeNames:            t.names(delCond),
+				ConditionExpression:                 &delText.cond,
+				ExpressionAttributeNames:            delText.names,
 				ExpressionAttributeValues:           del.values,
 				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 			},
@@ -465,9 +519,9 @@ func (t *table) deleteIf(ctx context.Context, tr *trace, key string, x *expressi
 		ReturnConsumedCapacity: capacity,
 	}
 	if x != nil {
-		cond := x.condition()
-		in.ConditionExpression = &cond
-		in.ExpressionAttributeNames = t.names(cond)
+		text := t.worded(x)
+		in.ConditionExpression = &text.cond
+		in.ExpressionAttributeNames = text.names
 		in.ExpressionAttributeValues = x.values
 		in.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
 	}
@@ -482,24 +536,47 @@ func (t *table) deleteIf(ctx context.Context, tr *trace, key string, x *expressi
 // deleteSeen deletes an item that is as the sweep saw it, and whose expiry is past cut. Any
 // touch or save moves the expiry, so one comparison covers all writers.
 func (t *table) deleteSeen(ctx context.Context, tr *trace, seen *record, cut int64, unused bool) error {
-	x := &expression{cond: []string{"#e = :seen", "#e < :cut"}}
+	x := &expression{cond: clauses("#e = :seen", "#e < :cut")}
 	x.num(":seen", seen.expires)
 	x.num(":cut", cut)
 	if unused {
 		if seen.rev != 0 {
-			x.cond = append(x.cond, "#r = :r")
+			x.cond.append("#r = :r")
 			x.num(":r", seen.rev)
 		} else {
-			x.cond = append(x.cond, "attribute_not_exists(#r)")
+			x.cond.append("attribute_not_exists(#r)")
 		}
 	}
+	return t.deleteIf(ctx, tr, seen.key, x, types.ReturnConsumedCapacityTotal)
+}
+
+// stub is what PHP leaves of a request that took the lock of a new id and died: an item of a
+// key and a lock.
+const stub = "attribute_exists(#l) AND attribute_not_exists(#e) AND attribute_not_exists(#d)"
+
+// boundStub gives the lock of a stub an end.
+func (t *table) boundStub(ctx context.Context, tr *trace, seen *record, end int64) error {
+	x := &expression{set: clauses("#l = :end"), cond: clauses("#l = :l", stub)}
+	x.num(":end", end)
+	x.num(":l", seen.lock)
+	_, err := t.updateItem(ctx, tr, seen.key, x, "")
+	if err == nil && !t.metered {
+		tr.writeUnits++ // a stub is small
+	}
+	return err
+}
+
+// deleteStub deletes a stub that is as the sweep saw it.
+func (t *table) deleteStub(ctx context.Context, tr *trace, seen *record) error {
+	x := &expression{cond: clauses("#l = :l", stub)}
+	x.num(":l", seen.lock)
 	return t.deleteIf(ctx, tr, seen.key, x, types.ReturnConsumedCapacityTotal)
 }
 
 // deleteOf deletes an item that is user's: the index lags, and somebody else may have
 // signed in on that session.
 func (t *table) deleteOf(ctx context.Context, tr *trace, key, user string) error {
-	x := &expression{cond: []string{"#us = :user"}}
+	x := &expression{cond: clauses("#us = :user")}
 	x.str(":user", user)
 	return t.deleteIf(ctx, tr, key, x, t.capacity())
 }
@@ -520,16 +597,16 @@ func living(x *expression, l rules, now int64) string {
 // overwrite replaces the data of a live session, whoever wrote it. The marks stay, so that
 // requests that are running merge.
 func (t *table) overwrite(ctx context.Context, tr *trace, r *record, l rules, now int64) error {
-	x := &expression{set: []string{"#e = :e"}, add: []string{"#r :one"}}
+	x := &expression{set: clauses("#e = :e"), add: clauses("#r :one")}
 	x.num(":e", r.expires)
 	x.num(":one", 1)
 	if r.data != nil {
-		x.set = append(x.set, "#d = :d")
+		x.set.append("#d = :d")
 		x.bind(":d", dataValue(r))
 	} else {
-		x.remove = append(x.remove, "#d")
+		x.remove.append("#d")
 	}
-	x.cond = []string{living(x, l, now), "(attribute_not_exists(#u) OR #u >= :e)"}
+	x.cond = clauses(living(x, l, now), "(attribute_not_exists(#u) OR #u >= :e)")
 	_, err := t.updateItem(ctx, tr, r.key, x, "")
 	return err
 }
@@ -537,15 +614,15 @@ func (t *table) overwrite(ctx context.Context, tr *trace, r *record, l rules, no
 // replace puts an item where no live session is.
 func (t *table) replace(ctx context.Context, tr *trace, r *record, l rules, now int64) error {
 	x := &expression{}
-	x.cond = []string{"(attribute_not_exists(#i) OR NOT (" + living(x, l, now) + "))"}
+	x.cond = clauses("(attribute_not_exists(#i) OR NOT (" + living(x, l, now) + "))")
 	return t.put(ctx, tr, r, x)
 }
 
 // extend is touch for a caller that has not read the item.
 func (t *table) extend(ctx context.Context, tr *trace, key string, expires int64, l rules, now int64) error {
-	x := &expression{set: []string{"#e = :e"}}
+	x := &expression{set: clauses("#e = :e")}
 	x.num(":e", expires)
-	x.cond = []string{living(x, l, now), "#e < :e", "(attribute_not_exists(#u) OR #u >= :e)"}
+	x.cond = clauses(living(x, l, now), "#e < :e", "(attribute_not_exists(#u) OR #u >= :e)")
 	_, err := t.updateItem(ctx, tr, key, x, "")
 	return err
 }
@@ -594,14 +671,14 @@ func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record,
 
 // ofUser gives the keys that the index has for user.
 func (t *table) ofUser(ctx context.Context, tr *trace, index, user string) ([]string, error) {
-	x := &expression{cond: []string{"#us = :user"}}
+	x := &expression{cond: clauses("#us = :user")}
 	x.str(":user", user)
-	cond := x.condition()
+	text := t.worded(x)
 	in := &dynamodb.QueryInput{
 		TableName:                 &t.name,
 		IndexName:                 &index,
-		KeyConditionExpression:    &cond,
-		ExpressionAttributeNames:  t.names(cond),
+		KeyConditionExpression:    &text.cond,
+		ExpressionAttributeNames:  text.names,
 		ExpressionAttributeValues: x.values,
 		ReturnConsumedCapacity:    t.capacity(),
 	}
@@ -627,12 +704,15 @@ func (t *table) ofUser(ctx context.Context, tr *trace, index, user string) ([]st
 // cursor is where a scan goes on; nil is the start, and at its end.
 type cursor map[string]types.AttributeValue
 
-// scan reads one page of the items whose expiry is before cut.
+// scan reads one page of the items whose expiry is before cut, and of PHP's stubs.
 func (t *table) scan(ctx context.Context, tr *trace, from cursor, segment, segments int, cut int64) (found []*record, scanned int, next cursor, err error) {
 	x := &expression{}
 	filter := "#e < :cut"
+	if t.foreign {
+		filter += " OR " + stub
+	}
 	x.num(":cut", cut)
-	projection := "#i, #e, #r, #u, #n, #b, #a"
+	projection := "#i, #e, #r, #u, #n, #b, #a, #l"
 	in := &dynamodb.ScanInput{
 		TableName:                 &t.name,
 		FilterExpression:          &filter,
@@ -792,39 +872,4 @@ func (t *table) translate(op string, err error) error {
 
 func unavailable(op string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, op, err)
-}
-
-type traceKey struct{}
-
-// watch lets watchAttempts tell tr about the attempts of one call.
-func (tr *trace) watch(ctx context.Context) context.Context {
-	tr.unanswered = false
-	return context.WithValue(ctx, traceKey{}, tr)
-}
-
-// watchAttempts notes attempts whose outcome nobody knows: they may have taken effect,
-// and the SDK, which repeats them by itself, does not tell.
-func watchAttempts(stack *middleware.Stack) error {
-	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("DynasessionAttempts",
-		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-			out, meta, err := next.HandleFinalize(ctx, in)
-			if err != nil {
-				if tr, ok := ctx.Value(traceKey{}).(*trace); ok && !answered(err) {
-					tr.unanswered = true
-				}
-			}
-			return out, meta, err
-		}), "Retry", middleware.After)
-}
-
-// answered tells whether err is DynamoDB's word that nothing was done: a status of 4xx,
-// throttling among them.
-func answered(err error) bool { return httpStatus(err)/100 == 4 }
-
-func httpStatus(err error) int {
-	var answer interface{ HTTPStatusCode() int }
-	if !errors.As(err, &answer) {
-		return 0
-	}
-	return answer.HTTPStatusCode()
 }

@@ -27,11 +27,12 @@ var (
 
 	// ErrConflict: another request changed the session in a way that this one's
 	// changes cannot be merged with: it took the value that this one popped, or
-	// kept winning every try. Nothing was saved.
+	// kept winning every try. Nothing was saved; or an earlier try was, to which no
+	// answer came, and nobody can tell any more.
 	ErrConflict = errors.New("dynasession: another request changed the session")
 
 	// ErrLocked: under [Lock], another request held the session for the whole of
-	// Config.LockWait. Nothing was read.
+	// Config.LockWait, or until the deadline of the context. Nothing was read.
 	ErrLocked = errors.New("dynasession: the session is locked by another request")
 
 	// ErrLockLost: under [Lock], this request held the session for longer than
@@ -54,7 +55,9 @@ var (
 	ErrTable = errors.New("dynasession: the table is not usable")
 
 	// ErrUnavailable: DynamoDB did not answer within Config.Timeout, throttled, or
-	// failed, after the SDK's retries. Trying again later may help.
+	// failed, after the SDK's retries. Trying again later may help. If it was the
+	// answer to a write that got lost, the write may be done, whole and once; another
+	// [Session.Save] of the same changes finds out.
 	ErrUnavailable = errors.New("dynasession: DynamoDB is not available")
 )
 

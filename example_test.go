@@ -25,7 +25,7 @@ import (
 
 // A counter of one browser's visits: the whole of what most programs need.
 func Example() {
-	server := dynamotest.NewServer() // a real program has AWS's: config.LoadDefaultConfig, dynamodb.NewFromConfig
+	server := dynamotest.NewServer() // a real program has AWS's: config.LoadDefaultConfig, dynasession.NewClient
 	defer server.Close()
 	store, err := dynasession.New(server.Client(), dynasession.Config{Table: "sessions"})
 	if err != nil {
@@ -204,7 +204,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	store, err := dynasession.New(dynamodb.NewFromConfig(cfg), dynasession.Config{})
+	store, err := dynasession.New(dynasession.NewClient(cfg), dynasession.Config{})
 	if err != nil {
 		fmt.Println(err)
 		return

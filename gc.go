@@ -36,8 +36,8 @@ type SweepStats struct {
 	// Scanned items, of all that are in the table; Expired or unused sessions of this store
 	// among them; and those of them that were Deleted, since nobody used them meanwhile.
 	Scanned, Expired, Deleted int
-	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them. Refused deletes
-	// are billed too, but DynamoDB does not say how much.
+	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them; for deletes that
+	// it refused, and bills without a word, by the size of their items.
 	ReadUnits, WriteUnits float64
 }
 
@@ -52,8 +52,16 @@ func (s *Store) GC(ctx context.Context, maxLifetime time.Duration) (deleted int,
 // Sweep is GC with options. It touches only items of this store's name, and those only a
 // minute after their expiry, since servers' clocks differ. Sessions whose last use cannot
 // be told from the item, near their absolute end or remembered, are not deleted for being
-// unused. Cancelled, it gives its stats so far beside ctx's error, and a later Sweep goes
-// through the table anew.
+// unused.
+//
+// With Config.ForeignWriters, Sweep also takes away what a PHP request leaves that locks a new
+// id and dies: an item of a key and a lock, for which there is no expiry. The first sweep that
+// sees one gives its lock an end, an IdleTimeout from then, and the next one after that deletes
+// it. A request that still runs by then loses its lock, and nothing else: its write makes the
+// item anew.
+//
+// Cancelled, Sweep ends the deletes that are under way and gives its stats so far beside ctx's
+// error; a later Sweep goes through the table anew.
 func (s *Store) Sweep(ctx context.Context, opts SweepOptions) (stats SweepStats, err error) {
 	segments := max(opts.Segments, 1)
 	if opts.Segments < 0 || segments > maxSegments || opts.MaxLifetime < 0 || opts.UnitsPerSecond < 0 {
@@ -103,21 +111,16 @@ func (sw *sweep) segment(ctx context.Context, segment, segments int) error {
 		}
 		var page SweepStats
 		for _, r := range found {
-			cut, unused, dead := sw.judge(r, now)
-			if !dead {
-				continue
-			}
-			page.Expired++
-			if sw.opts.DryRun {
-				continue
-			}
-			deleted, err := sw.delete(ctx, r, cut, unused)
-			if err != nil {
-				sw.tell(page)
-				return err
+			expired, deleted, err := sw.item(ctx, r, now)
+			if expired {
+				page.Expired++
 			}
 			if deleted {
 				page.Deleted++
+			}
+			if err != nil {
+				sw.tell(page)
+				return err
 			}
 		}
 		page.Scanned = scanned
@@ -139,13 +142,16 @@ func (sw *sweep) page(ctx context.Context, at cursor, segment, segments int, now
 		found, scanned, next, err = sw.store.table.scan(ctx, &tr, at, segment, segments, cut)
 		return err
 	})
+	if err == nil {
+		err = sw.pace(ctx)
+	}
 	return found, scanned, next, err
 }
 
 // judge tells whether r is to be deleted, and before which expiry it must still be then.
 func (sw *sweep) judge(r *record, now int64) (cut int64, unused, dead bool) {
 	s := sw.store
-	if !s.keys.owns(r.key) || r.expires == 0 {
+	if !s.keys.owns(r.key) {
 		return 0, false, false
 	}
 	if r.expires < now-sweepMargin {
@@ -159,36 +165,91 @@ func (sw *sweep) judge(r *record, now int64) (cut int64, unused, dead bool) {
 	return 0, false, false
 }
 
-func (sw *sweep) delete(ctx context.Context, r *record, cut int64, unused bool) (bool, error) {
-	var tr trace
-	err := sw.call(ctx, &tr, func(ctx context.Context) error {
-		return sw.store.table.deleteSeen(ctx, &tr, r, cut, unused)
-	})
-	if errors.Is(err, errBusy) { // being renewed, and so alive
-		return false, nil
+// item deletes r if its time has come, and tells whether it has and whether r is gone by this.
+func (sw *sweep) item(ctx context.Context, r *record, now int64) (expired, deleted bool, err error) {
+	if r.expires == 0 {
+		return sw.stub(ctx, r)
 	}
-	refused, err := asRefusal(err)
-	return refused == nil && err == nil, err
+	cut, unused, dead := sw.judge(r, now)
+	if !dead || sw.opts.DryRun {
+		return dead, false, nil
+	}
+	deleted, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
+		return sw.store.table.deleteSeen(ctx, tr, r, cut, unused)
+	})
+	return true, deleted, err
 }
 
-// call makes one call, counts its units, and then waits for as long as the ceiling asks.
+// stub gives the lock of a stub an end, or deletes the stub if that has come.
+func (sw *sweep) stub(ctx context.Context, r *record) (expired, deleted bool, err error) {
+	s, now := sw.store, sw.store.now()
+	bounded := r.lock >= leaseFrom
+	expired = bounded && r.lock <= now.UnixMilli()-leaseSkew
+	switch {
+	case r.lock == 0, bounded && !expired, !s.cfg.ForeignWriters, !s.keys.owns(r.key):
+		return false, false, nil
+	case sw.opts.DryRun:
+	case expired:
+		deleted, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
+			return s.table.deleteStub(ctx, tr, r)
+		})
+	default:
+		// PHP asks only whether there is a lock: it may be one with an end.
+		end := now.Add(max(s.cfg.IdleTimeout, s.cfg.LockLease)).UnixMilli()
+		_, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
+			return s.table.boundStub(ctx, tr, r, end)
+		})
+	}
+	return expired, deleted, err
+}
+
+// write makes a write that the item's state may refuse. It tells whether it is done, also
+// beside an error.
+func (sw *sweep) write(ctx context.Context, f func(context.Context, *trace) error) (done bool, err error) {
+	var tr trace
+	// A write that is under way is not cancelled: nobody could say whether it counts.
+	err = sw.call(context.WithoutCancel(ctx), &tr, func(ctx context.Context) error { return f(ctx, &tr) })
+	if errors.Is(err, errBusy) { // being renewed, and so alive
+		return false, sw.pace(ctx)
+	}
+	refused, err := asRefusal(err)
+	if err != nil {
+		return false, err
+	}
+	if refused != nil { // it is billed all the same, and the answer does not tell how much
+		size := 0
+		if refused.item != nil {
+			size = refused.item.size(&sw.store.cfg.Attributes)
+		}
+		sw.mu.Lock()
+		sw.stats.WriteUnits += float64(writeUnits(size))
+		sw.mu.Unlock()
+	}
+	return refused == nil, sw.pace(ctx)
+}
+
+// call makes one call, and counts its units.
 func (sw *sweep) call(ctx context.Context, tr *trace, f func(context.Context) error) error {
-	limited, cancel := context.WithTimeout(ctx, sw.store.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, sw.store.cfg.Timeout)
 	defer cancel()
-	err := f(limited)
+	err := f(ctx)
 	sw.mu.Lock()
+	defer sw.mu.Unlock()
 	sw.stats.ReadUnits += tr.readUnits
 	sw.stats.WriteUnits += tr.writeUnits
-	spent := sw.stats.ReadUnits + sw.stats.WriteUnits
-	sw.mu.Unlock()
-	if err != nil || sw.opts.UnitsPerSecond == 0 {
+	return err
+}
+
+// pace waits for as long as the ceiling asks after what has been spent.
+func (sw *sweep) pace(ctx context.Context) error {
+	if err := ctx.Err(); err != nil || sw.opts.UnitsPerSecond == 0 {
 		return err
 	}
+	sw.mu.Lock()
+	spent := sw.stats.ReadUnits + sw.stats.WriteUnits
+	sw.mu.Unlock()
 	due := sw.began.Add(time.Duration(spent / sw.opts.UnitsPerSecond * float64(time.Second)))
-	if ahead := due.Sub(sw.store.now()); ahead > 0 {
-		return sleep(ctx, ahead)
-	}
-	return nil
+	return sleep(ctx, due.Sub(sw.store.now()))
 }
 
 func (sw *sweep) tell(page SweepStats) {

@@ -1,10 +1,11 @@
 package dynasession_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"flag"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -18,7 +19,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -26,6 +26,12 @@ import (
 
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
+)
+
+// The promises hold with every option: the tests are run with these too.
+var (
+	withEventualReads = flag.Bool("eventual-reads", false, "read eventually, wherever Config allows it")
+	withNewClient     = flag.Bool("new-client", false, "ask DynamoDB with NewClient's clients")
 )
 
 // backend is a DynamoDB to test against: the embedded one or DynamoDB Local.
@@ -46,17 +52,23 @@ func embedded(t testing.TB) *backend {
 	srv := dynamotest.NewServer()
 	t.Cleanup(srv.Close)
 	b := &backend{server: srv, calls: &callCounter{}}
-	b.client = srv.Client(b.calls.wrap, func(o *dynamodb.Options) {
-		// As often as by default, without the pauses.
-		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
-			o.RateLimiter = ratelimit.None
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-		})
-	})
+	b.client = srv.Client(b.calls.wrap, retryAtOnce)
+	if *withNewClient {
+		o := b.client.Options()
+		b.client = dynasession.NewClient(aws.Config{Region: o.Region, BaseEndpoint: o.BaseEndpoint, Credentials: o.Credentials, HTTPClient: o.HTTPClient, RetryMaxAttempts: 3})
+	}
 	return b
 }
 
-var localTransport = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) { tr.MaxIdleConnsPerHost = 100 })
+// retryAtOnce lets the SDK try as often as by default, without the pauses.
+func retryAtOnce(o *dynamodb.Options) {
+	o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
+		o.RateLimiter = ratelimit.None
+		o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+	})
+}
+
+var localTransport = &http.Transport{MaxIdleConnsPerHost: 100}
 
 func local(t testing.TB) *backend {
 	endpoint := os.Getenv("DYNAMODB_LOCAL_ENDPOINT")
@@ -67,28 +79,73 @@ func local(t testing.TB) *backend {
 		t.Skip("DYNAMODB_LOCAL_ENDPOINT is not set: make test runs this against DynamoDB Local")
 	}
 	b := &backend{calls: &callCounter{}}
+	if *withNewClient {
+		client := dynasession.NewClient(awsConfig(endpoint))
+		b.client = dynamodb.New(client.Options(), b.calls.wrap)
+		return b
+	}
 	b.client = dynamodb.New(dynamodb.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), HTTPClient: localTransport,
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), HTTPClient: &http.Client{Transport: localTransport},
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
-	}, b.calls.wrap)
+	}, b.calls.wrap, retryAtOnce)
 	return b
 }
 
-// callCounter counts what goes over the wire, repetitions by the SDK included.
+// callCounter counts what goes over the wire, repetitions by the SDK included, and lets a
+// test stand in between.
 type callCounter struct {
-	mu   sync.Mutex
-	next dynamodb.HTTPClient
-	ops  []string
+	mu     sync.Mutex
+	next   dynamodb.HTTPClient
+	ops    []string
+	meddle func(*call) (*http.Response, error)
+	hear   func(body string)
+}
+
+// call is one request on its way to DynamoDB.
+type call struct {
+	operation string
+	body      string
+	next      dynamodb.HTTPClient
+	request   *http.Request
+}
+
+// send sends the request, once or more.
+func (c *call) send() (*http.Response, error) { return c.sendAs(c.request.Context()) }
+
+func (c *call) sendAs(ctx context.Context) (*http.Response, error) {
+	r := c.request.Clone(ctx)
+	r.Body = io.NopCloser(strings.NewReader(c.body))
+	return c.next.Do(r)
 }
 
 func (c *callCounter) wrap(o *dynamodb.Options) { c.next, o.HTTPClient = o.HTTPClient, c }
+
+// intercept has f answer all requests; nil: no more.
+func (c *callCounter) intercept(f func(*call) (*http.Response, error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.meddle = f
+}
 
 func (c *callCounter) Do(r *http.Request) (*http.Response, error) {
 	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	c.mu.Lock()
 	c.ops = append(c.ops, op)
+	meddle, hear := c.meddle, c.hear
 	c.mu.Unlock()
-	return c.next.Do(r)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if hear == nil {
+		hear = spoken.sent
+	}
+	hear(string(body))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if meddle == nil {
+		return c.next.Do(r)
+	}
+	return meddle(&call{op, string(body), c.next, r})
 }
 
 // take gives the operations since the last call.
@@ -110,8 +167,12 @@ func newStore(t testing.TB, b *backend, cfg dynasession.Config) *dynasession.Sto
 		cfg.UserIndex = "by-user"
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+		cfg.Logger = spoken.logger()
 	}
+	if cfg.Observer == nil {
+		cfg.Observer = spoken.observe
+	}
+	cfg.EventualReads = cfg.EventualReads || *withEventualReads && !cfg.ForeignWriters
 	s, err := dynasession.New(b.client, cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.CreateTable(t.Context()))
@@ -181,6 +242,7 @@ func (b *browser) do(ctx context.Context, path string) *httptest.ResponseRecorde
 	w := httptest.NewRecorder()
 	b.handler.ServeHTTP(w, r)
 	b.jar.SetCookies(origin, w.Result().Cookies())
+	spoken.response(w.Header(), w.Body.String())
 	return w
 }
 
@@ -221,3 +283,12 @@ func (a app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func write(w io.Writer, s string) { _, _ = io.WriteString(w, s) }
+
+// answerWith is DynamoDB's answer of an error.
+func answerWith(status int, code string) *http.Response {
+	return &http.Response{
+		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}},
+		Body:   io.NopCloser(strings.NewReader(`{"__type":"com.amazonaws.dynamodb.v20120810#` + code + `","message":"at the test's wish"}`)),
+	}
+}

@@ -92,7 +92,7 @@ func (k keyspace) key(id string) string {
 	if k.plain {
 		return k.prefix + id
 	}
-	sum := sha256.Sum256([]byte(id))
+	sum := sha256.Sum256(append(make([]byte, 0, idLen), id...)) // a conversion would allocate
 	buf := make([]byte, 0, 128)
 	buf = append(buf, k.prefix...)
 	buf = hex.AppendEncode(buf, sum[:])

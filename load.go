@@ -28,14 +28,14 @@ func (s *Store) load(ctx context.Context, tickets []ticket) (*Session, error) {
 
 func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 	key := s.keys.key(t.id)
+	timed, op := s.start(ctx, "load", key)
+	defer func() { op.end(err) }()
 	var r *record
 	var l *lease
 	if s.cfg.Concurrency == Lock {
-		r, l, err = s.acquire(ctx, key)
+		r, l, err = s.acquire(ctx, op, key) // the waiting is under LockWait, each call under Timeout
 	} else {
-		ctx, op := s.start(ctx, "load", key)
-		r, err = s.get(ctx, op, key, t.rev)
-		op.end(err)
+		r, err = s.get(timed, op, key, t.rev)
 	}
 	if r == nil || err != nil {
 		return nil, err
@@ -55,17 +55,12 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 func (s *Store) newSession() *Session {
 	return &Session{
 		codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: epoch(s.now()),
-		save:     func(context.Context) error { return nil },
-		orphaned: func() {},
 	}
 }
 
 // acquire loads a session and takes its lock, waiting for LockWait at most. It gives no
 // record for no live session, and then no lock.
-func (s *Store) acquire(ctx context.Context, key string) (_ *record, _ *lease, err error) {
-	// The waiting is under LockWait, each call under Timeout.
-	_, op := s.start(context.WithoutCancel(ctx), "load", key)
-	defer func() { op.end(err) }()
+func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *record, _ *lease, err error) {
 	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, ErrLocked)
 	defer cancel()
 
@@ -74,33 +69,53 @@ func (s *Store) acquire(ctx context.Context, key string) (_ *record, _ *lease, e
 	case <-turn:
 	case <-wait.Done():
 		leave()
-		return nil, nil, s.notLocked(wait, key)
+		return nil, nil, s.notLocked(wait, key, ErrLocked)
 	}
-	for {
-		r, l, seen, err := s.tryAcquire(wait, op, key, leave)
-		if err != nil || l != nil || seen == nil {
-			if l == nil {
-				leave()
+	var pause poll
+	var seen *record
+	if s.locks.told(key) == nil && s.rivals.has(key) {
+		seen, err = s.look(wait, op, key, &pause)
+	}
+	for err == nil {
+		if seen != nil {
+			s.locks.tell(key, nil)
+			s.rivals.add(key)
+			if err = s.awaitFree(wait, op, seen, &pause); err != nil {
+				break
 			}
-			return r, l, err
+		}
+		var r *record
+		var l *lease
+		if r, l, seen, err = s.tryAcquire(wait, op, key, leave); l != nil {
+			return r, l, nil
+		}
+		if seen == nil {
+			break
 		}
 		op.conflicts++
-		if err := s.awaitFree(wait, op, key, seen); err != nil {
-			leave()
-			if wait.Err() != nil {
-				err = s.notLocked(wait, key)
-			}
-			return nil, nil, err
-		}
+		pause.lost++
 	}
+	leave()
+	if err != nil && wait.Err() != nil {
+		state := ErrUnavailable // nobody has told that there is a lock
+		if seen != nil || op.conflicts > 0 {
+			state = ErrLocked
+		}
+		err = s.notLocked(wait, key, state)
+	}
+	return nil, nil, err
 }
 
-// notLocked says why the wait for a lock is over.
-func (s *Store) notLocked(wait context.Context, key string) error {
-	if cause := context.Cause(wait); !errors.Is(cause, ErrLocked) {
-		return fmt.Errorf("dynasession: waiting for the lock of session %s: %w", s.keys.ref(key), cause)
+// notLocked says why the wait for a lock is over. If it is the caller's deadline, that is state.
+func (s *Store) notLocked(wait context.Context, key string, state error) error {
+	cause := context.Cause(wait)
+	switch {
+	case errors.Is(cause, ErrLocked):
+		return fmt.Errorf("%w: session %s: waited for %v", ErrLocked, s.keys.ref(key), s.cfg.LockWait)
+	case errors.Is(cause, context.DeadlineExceeded):
+		return fmt.Errorf("%w: waiting for the lock of session %s: %w", state, s.keys.ref(key), cause)
 	}
-	return fmt.Errorf("%w: session %s: waited for %v", ErrLocked, s.keys.ref(key), s.cfg.LockWait)
+	return fmt.Errorf("dynasession: waiting for the lock of session %s: %w", s.keys.ref(key), cause)
 }
 
 // tryAcquire asks for the lock once. Another's lock is told by seen.
@@ -124,6 +139,7 @@ func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leav
 		op.readUnits += call.readUnits
 		op.writeUnits += call.writeUnits
 		if a.l != nil {
+			s.locks.tell(key, a.r) // the next of this process need not look: it is passed on
 			a.l.hold(leave, time.Duration(a.l.end-s.now().UnixMilli())*time.Millisecond)
 		}
 		return a.r, a.l, a.seen, a.err
@@ -133,7 +149,7 @@ func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leav
 				s.release(context.WithoutCancel(wait), a.l)
 			}
 		}()
-		return nil, nil, nil, s.notLocked(wait, key)
+		return nil, nil, nil, wait.Err() // acquire tells why
 	}
 }
 
@@ -167,9 +183,8 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 
 // awaitFree polls until the lock that was seen looks free. A lock without an end, PHP's,
 // is given one first: its holder may be dead.
-func (s *Store) awaitFree(ctx context.Context, op *operation, key string, seen *record) error {
-	pause := poll{}
-	for {
+func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, pause *poll) (err error) {
+	for key := seen.key; seen != nil && err == nil; {
 		if seen.lock != 0 && seen.lock < leaseFrom {
 			now := s.now()
 			err := s.table.bound(ctx, &op.trace, seen, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix())
@@ -180,15 +195,32 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, key string, seen *
 		if err := pause.wait(ctx); err != nil {
 			return err
 		}
+		seen, err = s.look(ctx, op, key, pause)
+	}
+	return err
+}
+
+// look gives the item if it is locked. None means free, or gone, as far as this replica
+// knows: a try will tell. A lock that looks free is looked at again: another process may be
+// passing it on to its own next, and a try that is refused costs ten looks.
+func (s *Store) look(ctx context.Context, op *operation, key string, pause *poll) (*record, error) {
+	for again := false; ; again = true {
+		begin := s.now()
 		r, err := s.table.get(ctx, &op.trace, key, false)
-		if err != nil {
-			return err
+		now := s.now()
+		switch {
+		case err != nil:
+			return nil, err
+		case r == nil || r.expires <= now.Unix():
+			return nil, nil
+		case r.lock >= leaseFrom && r.lock > now.UnixMilli()-leaseSkew, r.lock != 0 && r.lock < leaseFrom:
+			return r, nil
+		case again:
+			return nil, nil
 		}
-		// Free, or gone as far as this replica knows: the next try will tell.
-		if r == nil || r.lock == 0 || r.lock >= leaseFrom && r.lock <= s.now().UnixMilli()-leaseSkew || r.expires <= s.now().Unix() {
-			return nil
+		if err := pause.confirm(ctx, now.Sub(begin)); err != nil {
+			return nil, err
 		}
-		seen = r
 	}
 }
 

@@ -19,6 +19,11 @@ const (
 	// How often the one waiter that polls asks whether the lock is free.
 	pollBase = 10 * time.Millisecond
 	pollMax  = 100 * time.Millisecond
+	// maxLost bounds how far lost tries stretch the second look at a lock that looks free:
+	// to 2^maxLost looks.
+	maxLost = 6
+	// rivalFor is how long another process that had the lock makes this one look first.
+	rivalFor = time.Second
 )
 
 // lease is a lock as this process has taken it. holder is made for every acquisition.
@@ -109,11 +114,55 @@ func (l *lanes) leave(key string, ln *lane, mine chan struct{}) {
 	}
 }
 
+// rivals are the items whose lock another process has had in the last second. A blind try
+// to take such a lock is a gamble, and a refused one is billed as a write.
+type rivals struct {
+	mu   sync.Mutex
+	seen map[string]*time.Timer
+}
+
+func (r *rivals) add(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if timer := r.seen[key]; timer != nil && timer.Reset(rivalFor) {
+		return
+	}
+	if r.seen == nil {
+		r.seen = make(map[string]*time.Timer)
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(rivalFor, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.seen[key] == timer {
+			delete(r.seen, key)
+		}
+	})
+	r.seen[key] = timer
+}
+
+func (r *rivals) has(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.seen[key]
+	return ok
+}
+
 // poll waits between two looks at a lock, longer from look to look. The zero value is
 // ready.
-type poll struct{ next time.Duration }
+type poll struct {
+	next time.Duration
+	lost int // tries that another's was before
+}
 
 func (p *poll) wait(ctx context.Context) error {
 	p.next = min(max(p.next*3/2, pollBase), pollMax)
 	return sleep(ctx, p.next/2+rand.N(p.next))
+}
+
+// confirm waits for what a process takes to pass a lock on to its own next, when a look
+// takes so long; and more, at random, the more tries were lost: others are waiting too, and
+// a try must be over before the next one's.
+func (p *poll) confirm(ctx context.Context, look time.Duration) error {
+	return sleep(ctx, look+rand.N(max(look, pollBase)<<min(p.lost+2, maxLost)))
 }

@@ -168,8 +168,7 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 	// One caller that gives up does not fail the others.
 	settled = err == nil || ctx.Err() == nil
 	if sess != nil {
-		sess.save = func(ctx context.Context) error { return q.saveNow(ctx, sess) }
-		sess.orphaned = q.orphaned
+		sess.keeper = q
 	}
 	return sess, err
 }
@@ -179,8 +178,10 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 func (q *request) commit() error {
 	q.mu.Lock()
 	done, failed := q.committed, q.failed
+	unused := q.sess == nil && q.err == nil
+	q.committed = done || unused
 	q.mu.Unlock()
-	if done {
+	if done || unused {
 		return failed
 	}
 	err := q.commitSession()
@@ -199,9 +200,6 @@ func (q *request) commitSession() error {
 	q.mu.Unlock()
 	if loadErr != nil {
 		q.clearCorrupt(loadErr)
-		return nil
-	}
-	if sess == nil {
 		return nil
 	}
 	varyByCookie(q.response.Header())
@@ -257,17 +255,17 @@ func (q *request) fail(err error) {
 // finish ends a request whose handler has returned.
 func (q *request) finish() {
 	q.mu.Lock()
-	committed, failed, err := q.committed, q.failed, q.err
+	committed, failed, err, sess := q.committed, q.failed, q.err, q.sess
 	switch {
-	case q.sess == nil && err == nil:
+	case sess == nil && err == nil:
 		err = q.gaveUp
 	case err == nil:
 		err = q.unsaved
 	}
 	q.mu.Unlock()
 	switch {
-	case committed && failed == nil:
-		q.saveLate()
+	case committed && failed == nil && sess != nil:
+		q.saveLate(sess)
 	case committed:
 	case err != nil:
 		q.fail(err)
@@ -277,13 +275,10 @@ func (q *request) finish() {
 }
 
 // saveLate saves what was changed after the headers had gone.
-func (q *request) saveLate() {
-	q.mu.Lock()
-	sess := q.sess
-	q.mu.Unlock()
+func (q *request) saveLate(sess *Session) {
 	q.saves.Lock()
 	defer q.saves.Unlock()
-	if sess == nil || q.saved && !sess.changed() {
+	if q.saved && !sess.changed() {
 		return
 	}
 	ctx := context.WithoutCancel(q.Context)

@@ -3,11 +3,13 @@ package dynasession_test
 import (
 	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,12 +17,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
-	"github.com/dynasession/dynasession/dynamotest"
 )
 
 // These tests hold the storage protocol to its promises, one interleaving each: what the
@@ -34,6 +36,7 @@ type scene struct {
 	b     *backend
 	store *dynasession.Store
 	table string
+	paths app
 	// inside runs in the next handler, between its load and its changes.
 	inside func()
 
@@ -52,9 +55,12 @@ func newScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 // emptyScene stores none.
 func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 	t.Helper()
-	sc := &scene{t: t, b: b, table: newTable()}
-	cfg.Table = sc.table
-	cfg.Observer = func(_ context.Context, e dynasession.Event) {
+	if cfg.Table == "" {
+		cfg.Table = newTable()
+	}
+	sc := &scene{t: t, b: b, table: cfg.Table}
+	cfg.Observer = func(ctx context.Context, e dynasession.Event) {
+		spoken.observe(ctx, e)
 		if e.Err != nil {
 			sc.mu.Lock()
 			defer sc.mu.Unlock()
@@ -62,7 +68,7 @@ func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 		}
 	}
 	sc.store = newStore(t, b, cfg)
-	paths := app{
+	sc.paths = app{
 		"/new": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
 			s.Set("n", 0)
 			s.Set("token", "t")
@@ -88,6 +94,7 @@ func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 		"/login": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
 			s.SetUser(r.URL.RawQuery)
 		},
+		"/renew": func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Renew() },
 		"/limit": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
 			s.LimitTo(time.Now().Add(30 * time.Minute))
 		},
@@ -95,8 +102,8 @@ func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 			s.Destroy()
 		},
 	}
-	for path, f := range paths {
-		paths[path] = func(s *dynasession.Session, w http.ResponseWriter, r *http.Request) {
+	for path, f := range sc.paths {
+		sc.paths[path] = func(s *dynasession.Session, w http.ResponseWriter, r *http.Request) {
 			if inside := sc.inside; inside != nil {
 				sc.inside = nil
 				inside()
@@ -104,7 +111,7 @@ func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 			f(s, w, r)
 		}
 	}
-	sc.browser = newBrowser(t, sc.store.Middleware(paths))
+	sc.browser = newBrowser(t, sc.store.Middleware(sc.paths))
 	return sc
 }
 
@@ -196,23 +203,42 @@ func (sc *scene) nothingLeft(browsers ...*browser) {
 	assert.Empty(sc.t, items(sc.t, sc.b, sc.table), "after reading")
 }
 
-// around has f run around the next request of an operation.
+// around has f run around the next request of an operation. It loses the answer if f gives
+// an error, or does not apply.
 func (sc *scene) around(operation string, f func(apply func()) error) {
-	server := sc.b.server
-	server.Intercept(func(_ context.Context, r dynamotest.Request, apply func()) error {
-		if r.Operation != operation {
-			apply()
-			return nil
+	sc.aroundNth(operation, 1, f)
+}
+
+func (sc *scene) aroundNth(operation string, n int, f func(apply func()) error) {
+	calls := sc.b.calls
+	calls.intercept(func(c *call) (resp *http.Response, err error) {
+		if c.operation != operation {
+			return c.send()
 		}
-		server.Intercept(nil)
-		return f(apply)
+		if n--; n > 0 {
+			return c.send()
+		}
+		calls.intercept(nil)
+		lost := f(func() { resp, err = c.send() })
+		if resp == nil {
+			return nil, errReset
+		}
+		if lost != nil {
+			_ = resp.Body.Close()
+			return nil, lost
+		}
+		return resp, err
 	})
 }
 
-var errCut = errors.New("cut")
+// cut loses the answer to the next request of an operation.
+func (sc *scene) cut(operation string) { sc.cutNth(operation, 1) }
 
-func cutOnce(operation string) dynamotest.Fault {
-	return dynamotest.Fault{Operation: operation, Kind: dynamotest.Cut, Applied: true}
+func (sc *scene) cutNth(operation string, n int) {
+	sc.aroundNth(operation, n, func(apply func()) error {
+		apply()
+		return errReset
+	})
 }
 
 var policies = []dynasession.Concurrency{dynasession.Merge, dynasession.Lock, dynasession.LastWriteWins}
@@ -304,20 +330,72 @@ func TestProtocolRenew(t *testing.T) {
 }
 
 func TestProtocolRenewLosesItsAnswer(t *testing.T) {
-	b := embedded(t)
-	for _, applied := range []bool{true, false} {
-		t.Run(fmt.Sprintf("applied %v", applied), func(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, applied := range []bool{true, false} {
+			t.Run(fmt.Sprintf("applied %v", applied), func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{})
+				old := sc.twin()
+				sc.around("TransactWriteItems", func(apply func()) error {
+					if applied {
+						apply()
+					}
+					return errReset
+				})
+				b.calls.take()
+				sc.ok("/login?alice")
+				assert.Equal(t, []string{"GetItem", "TransactWriteItems", "TransactWriteItems"}, b.calls.take())
+				sc.item()
+				assert.Equal(t, "n token alice", sc.ok("/read"))
+				assert.Equal(t, "none", old.ok("/read"))
+			})
+		}
+		t.Run("and a logout comes between", func(t *testing.T) {
 			sc := newScene(t, b, dynasession.Config{})
 			old := sc.twin()
-			b.server.Fault(dynamotest.Fault{Operation: "TransactWriteItems", Kind: dynamotest.Cut, Applied: applied})
-			b.calls.take()
-			sc.ok("/login?alice")
-			assert.Equal(t, []string{"GetItem", "TransactWriteItems", "TransactWriteItems"}, b.calls.take())
-			sc.item()
-			assert.Equal(t, "n token alice", sc.ok("/read"))
-			assert.Equal(t, "none", old.ok("/read"))
+			sc.around("TransactWriteItems", func(func()) error {
+				old.ok("/logout")
+				return errReset
+			})
+			sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
+			sc.nothingLeft(old, sc.browser)
 		})
-	}
+		t.Run("and another renewal comes between", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			old, winner := sc.twin(), sc.twin()
+			sc.around("TransactWriteItems", func(func()) error {
+				winner.ok("/login?bob")
+				return errReset
+			})
+			sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
+			assert.Equal(t, "n token bob", winner.ok("/read"))
+			assert.Equal(t, "none", old.ok("/read"))
+			assert.Equal(t, "bob", attr(sc.item(), "user"), "one session under one id")
+		})
+		t.Run("and the new session is changed or destroyed before a late copy", func(t *testing.T) {
+			for _, destroyed := range []bool{false, true} {
+				sc := newScene(t, b, dynasession.Config{})
+				var copyOf *call
+				b.calls.intercept(func(c *call) (*http.Response, error) {
+					if c.operation == "TransactWriteItems" {
+						copyOf = c
+					}
+					return c.send()
+				})
+				sc.ok("/login?alice")
+				b.calls.intercept(nil)
+				if destroyed {
+					sc.ok("/logout")
+				} else {
+					sc.ok("/set?mine")
+				}
+				before := items(t, b, sc.table)
+				resp, err := copyOf.sendAs(t.Context())
+				require.NoError(t, err)
+				_ = resp.Body.Close()
+				assert.Equal(t, before, items(t, b, sc.table))
+			}
+		})
+	})
 	t.Run("and is repeated when the token is forgotten", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			sc := newScene(t, embedded(t), dynasession.Config{Timeout: time.Hour})
@@ -325,7 +403,7 @@ func TestProtocolRenewLosesItsAnswer(t *testing.T) {
 			sc.around("TransactWriteItems", func(apply func()) error {
 				apply()
 				time.Sleep(11 * time.Minute) // the service knows a token for 10
-				return errCut
+				return errReset
 			})
 			sc.ok("/login?alice")
 			sc.item()
@@ -333,15 +411,56 @@ func TestProtocolRenewLosesItsAnswer(t *testing.T) {
 			assert.Equal(t, "none", old.ok("/read"))
 		})
 	})
-	t.Run("and a logout comes between", func(t *testing.T) {
-		sc := newScene(t, b, dynasession.Config{})
-		old := sc.twin()
-		sc.around("TransactWriteItems", func(func()) error {
-			old.ok("/logout")
-			return errCut
-		})
-		sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
-		sc.nothingLeft(old, sc.browser)
+}
+
+// TestProtocolRenewalIsRepeatedAsItWas: with the same token and the same bytes, or the
+// service would do it twice or refuse it.
+func TestProtocolRenewalIsRepeatedAsItWas(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, code := range []string{"", "ThrottlingException"} {
+			sc := newScene(t, b, dynasession.Config{})
+			var sent []string
+			fails := 4 // more than the SDK tries
+			b.calls.intercept(func(c *call) (*http.Response, error) {
+				if c.operation != "TransactWriteItems" {
+					return c.send()
+				}
+				sent = append(sent, c.body)
+				if fails--; fails >= 0 && code != "" {
+					return answerWith(http.StatusBadRequest, code), nil
+				}
+				resp, err := c.send()
+				if fails >= 0 {
+					_ = resp.Body.Close()
+					return nil, errReset
+				}
+				return resp, err
+			})
+			var errs []error
+			sc.handler = sc.store.Middleware(app{
+				"/read": func(s *session, w http.ResponseWriter, _ *http.Request) { write(w, s.User()) },
+				"/login": func(s *session, _ http.ResponseWriter, r *http.Request) {
+					s.SetUser("alice")
+					for range 2 {
+						errs = append(errs, s.Save(r.Context()))
+					}
+				},
+			})
+			sc.ok("/login")
+			b.calls.intercept(nil)
+			require.Len(t, errs, 2)
+			require.ErrorIs(t, errs[0], dynasession.ErrUnavailable)
+			require.NoError(t, errs[1])
+			require.Len(t, sent, 5, "two saves of three tries at most")
+			for _, body := range sent {
+				require.Contains(t, body, "ClientRequestToken")
+				if code == "" { // else DynamoDB has said that it did nothing
+					require.JSONEq(t, sent[0], body)
+				}
+			}
+			assert.Equal(t, "alice", sc.ok("/read"))
+			sc.item()
+		}
 	})
 }
 
@@ -366,67 +485,114 @@ func TestProtocolSaveLosesItsAnswer(t *testing.T) {
 		{false, 3, http.StatusOK, 4},
 		{false, 4, http.StatusConflict, 4},
 	}
-	b := embedded(t)
-	for _, test := range tests {
-		t.Run(fmt.Sprintf("applied %v, then %d others", test.applied, test.others), func(t *testing.T) {
-			sc := newScene(t, b, dynasession.Config{})
-			sc.around("UpdateItem", func(apply func()) error {
-				if test.applied {
-					apply()
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, test := range tests {
+			t.Run(fmt.Sprintf("applied %v, then %d others", test.applied, test.others), func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{})
+				sc.around("UpdateItem", func(apply func()) error {
+					if test.applied {
+						apply()
+					}
+					for range test.others {
+						sc.twin().ok("/count")
+					}
+					return errReset
+				})
+				w := sc.get("/count")
+				if test.status == http.StatusOK {
+					assert.Equal(t, test.status, w.Code, w.Body.String())
+				} else {
+					sc.failed(w, test.status, dynasession.ErrConflict)
 				}
-				for range test.others {
-					sc.twin().ok("/count")
-				}
-				return errCut
+				assert.JSONEq(t, fmt.Sprintf(`{"n":%d,"token":"t"}`, test.count), sc.data())
+				assert.LessOrEqual(t, len(attr(sc.item(), "w")), 32)
 			})
-			w := sc.get("/count")
-			if test.status == http.StatusOK {
-				assert.Equal(t, test.status, w.Code, w.Body.String())
-			} else {
-				sc.failed(w, test.status, dynasession.ErrConflict)
-			}
-			assert.JSONEq(t, fmt.Sprintf(`{"n":%d,"token":"t"}`, test.count), sc.data())
-			assert.LessOrEqual(t, len(attr(sc.item(), "w")), 32)
+		}
+		for _, policy := range policies {
+			t.Run(policy.String(), func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				if policy == dynasession.Lock {
+					sc.cutNth("UpdateItem", 2) // the first is the lock's
+				} else {
+					sc.cut("UpdateItem")
+				}
+				sc.ok("/count")
+				assert.JSONEq(t, `{"n":1,"token":"t"}`, sc.data())
+				assert.Empty(t, attr(sc.item(), "lock"))
+				assert.Equal(t, "n token", sc.ok("/read"))
+			})
+		}
+		t.Run("of a Pop", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{})
+			sc.cut("UpdateItem")
+			sc.ok("/pop")
+			assert.JSONEq(t, `{"n":0}`, sc.data())
 		})
-	}
-	for _, policy := range policies {
-		t.Run(policy.String(), func(t *testing.T) {
-			sc := newScene(t, b, dynasession.Config{Concurrency: policy})
-			if policy == dynasession.Lock {
-				b.server.Fault(dynamotest.Fault{Operation: "UpdateItem"}) // the lock's
-			}
-			b.server.Fault(cutOnce("UpdateItem"))
+		t.Run("of a lock", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Second})
+			sc.cut("UpdateItem")
 			sc.ok("/count")
 			assert.JSONEq(t, `{"n":1,"token":"t"}`, sc.data())
-			assert.Empty(t, attr(sc.item(), "lock"))
-			assert.Equal(t, "n token", sc.ok("/read"))
 		})
-	}
-	t.Run("of a Pop", func(t *testing.T) {
-		sc := newScene(t, b, dynasession.Config{})
-		b.server.Fault(cutOnce("UpdateItem"))
-		sc.ok("/pop")
-		assert.JSONEq(t, `{"n":0}`, sc.data())
-	})
-	t.Run("of a lock", func(t *testing.T) {
-		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Second})
-		b.server.Fault(cutOnce("UpdateItem"))
-		sc.ok("/count")
-		assert.JSONEq(t, `{"n":1,"token":"t"}`, sc.data())
+		t.Run("under a lock, among saves that do not ask for it", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+			merging, err := dynasession.New(b.client, dynasession.Config{Table: sc.table})
+			require.NoError(t, err)
+			other := newBrowser(t, merging.Middleware(app{
+				"/count": func(s *session, _ http.ResponseWriter, _ *http.Request) {
+					dynasession.Update(s, "n", func(n int) int { return n + 1 })
+				},
+			}))
+			other.jar.SetCookies(origin, sc.jar.Cookies(origin))
+			sc.inside = func() {
+				other.ok("/count")
+				sc.aroundNth("UpdateItem", 2, func(apply func()) error { // the first is refused: rev has moved
+					apply()
+					other.ok("/count")
+					return errReset
+				})
+			}
+			sc.ok("/count")
+			assert.JSONEq(t, `{"n":3,"token":"t"}`, sc.data())
+			assert.Empty(t, attr(sc.item(), "lock"))
+		})
 	})
 }
 
 func TestProtocolCreationLosesItsAnswer(t *testing.T) {
-	b := embedded(t)
-	for _, policy := range policies {
-		t.Run(policy.String(), func(t *testing.T) {
-			sc := emptyScene(t, b, dynasession.Config{Concurrency: policy})
-			b.server.Fault(cutOnce("PutItem"))
-			sc.ok("/new")
-			sc.item()
-			assert.Equal(t, "n token", sc.ok("/read"))
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		sc := emptyScene(t, b, dynasession.Config{Concurrency: policy})
+		sc.cut("PutItem")
+		sc.ok("/new")
+		sc.item()
+		assert.Equal(t, "n token", sc.ok("/read"))
+	})
+}
+
+// TestProtocolNewIDIsTaken: a creation never adopts, merges with or overwrites what is there.
+func TestProtocolNewIDIsTaken(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		sc := emptyScene(t, b, dynasession.Config{Concurrency: policy})
+		var there map[string]types.AttributeValue
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			if c.operation == "PutItem" {
+				b.calls.intercept(nil)
+				var put struct {
+					Item struct{ ID struct{ S string } }
+				}
+				require.NoError(t, json.Unmarshal([]byte(c.body), &put))
+				there = map[string]types.AttributeValue{
+					"id": str(put.Item.ID.S), "w": str("another1"), "rev": num("1"),
+					"expires": in(time.Hour), "born": in(0), "until": in(time.Hour), "data": str(`{"theirs":true}`),
+				}
+				putItem(t, b, sc.table, there)
+			}
+			return c.send()
 		})
-	}
+		sc.failed(sc.get("/new"), http.StatusConflict, dynasession.ErrConflict)
+		assert.Empty(t, sc.cookie())
+		assert.Equal(t, there, sc.item())
+	})
 }
 
 // TestProtocolPHPWritesUnderALock: PHP's write removes lock and leaves holder, which alone
@@ -713,19 +879,26 @@ func TestProtocolSetUserBeforeDestroyUsersDelete(t *testing.T) {
 	})
 }
 
+// TestProtocolSweepAfterATouch: any use moves the expiry, though it may still be a past one.
 func TestProtocolSweepAfterATouch(t *testing.T) {
-	sc := newScene(t, embedded(t), dynasession.Config{})
-	sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-2 * time.Minute) })
-	sc.around("DeleteItem", func(apply func()) error {
-		sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(time.Hour) })
-		apply()
-		return nil
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for name, to := range map[string]time.Duration{"alive": time.Hour, "used and dead again": -90 * time.Second} {
+			t.Run(name, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{})
+				sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-2 * time.Minute) })
+				sc.around("DeleteItem", func(apply func()) error {
+					sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(to) })
+					apply()
+					return nil
+				})
+				stats, err := sc.store.Sweep(t.Context(), dynasession.SweepOptions{})
+				require.NoError(t, err)
+				assert.Equal(t, 1, stats.Expired)
+				assert.Zero(t, stats.Deleted)
+				sc.item()
+			})
+		}
 	})
-	stats, err := sc.store.Sweep(t.Context(), dynasession.SweepOptions{})
-	require.NoError(t, err)
-	assert.Equal(t, 1, stats.Expired)
-	assert.Zero(t, stats.Deleted)
-	assert.Equal(t, "n token", sc.ok("/read"))
 }
 
 // TestProtocolTransactionConflict: another transaction on the item is a refusal without
@@ -738,31 +911,225 @@ func TestProtocolTransactionConflict(t *testing.T) {
 		{"/login?alice", "TransactWriteItems", "n token alice"},
 		{"/logout", "DeleteItem", "none"},
 	}
-	b := embedded(t)
-	for _, policy := range policies {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
 		for _, test := range tests {
-			t.Run(policy.String()+test.path, func(t *testing.T) {
+			t.Run(test.path, func(t *testing.T) {
 				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
-				conflict := dynamotest.Fault{Operation: test.operation, Kind: dynamotest.Refuse, Code: "TransactionConflictException"}
-				b.server.Fault(conflict)
-				if policy == dynasession.Lock && test.operation == "UpdateItem" { // that was the lock's: the save's too
-					conflict.Skip = 1
-					b.server.Fault(conflict)
+				conflicts := 1
+				if policy == dynasession.Lock && test.operation == "UpdateItem" {
+					conflicts = 2 // at taking the lock, and at the save
 				}
-				b.server.ResetCalls()
-				sc.ok(test.path)
-				conflicts := 0
-				for _, call := range b.server.Calls() {
-					if call.Code == "TransactionConflictException" || call.Code == "TransactionCanceledException" {
-						conflicts++
+				last := ""
+				b.calls.intercept(func(c *call) (*http.Response, error) {
+					if c.operation != test.operation || conflicts == 0 || c.body == last {
+						return c.send()
 					}
-				}
-				assert.GreaterOrEqual(t, conflicts, 1+conflict.Skip)
-				b.server.ClearFaults()
+					conflicts--
+					last = c.body
+					return conflictAnswer(c), nil
+				})
+				sc.ok(test.path)
+				b.calls.intercept(nil)
+				assert.Zero(t, conflicts)
 				assert.Equal(t, test.want, sc.ok("/read"))
 			})
 		}
+	})
+}
+
+// conflictAnswer is DynamoDB's while another transaction on the item is under way.
+func conflictAnswer(c *call) *http.Response {
+	if c.operation != "TransactWriteItems" {
+		return answerWith(http.StatusBadRequest, "TransactionConflictException")
 	}
+	r := answerWith(http.StatusBadRequest, "")
+	r.Body = io.NopCloser(strings.NewReader(`{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+		"Message":"cancelled","CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]}`))
+	return r
+}
+
+// TestProtocolStaleAnswer is TestProtocolStaleReplica on any backend: what was there is the
+// answer to every eventual read.
+func TestProtocolStaleAnswer(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		cfg := dynasession.Config{EventualReads: true}
+		hold := func(sc *scene) {
+			key := attr(sc.item(), "id")
+			var old string
+			b.calls.intercept(func(c *call) (*http.Response, error) {
+				return answered(func(_ *http.Response, body []byte) error { old = string(body); return nil })(c)
+			})
+			_, err := b.client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: &sc.table, Key: map[string]types.AttributeValue{"id": str(key)}})
+			require.NoError(t, err)
+			b.calls.intercept(func(c *call) (*http.Response, error) {
+				if c.operation == "GetItem" && !strings.Contains(c.body, `"ConsistentRead":true`) {
+					resp := answerWith(http.StatusOK, "")
+					resp.Body = io.NopCloser(strings.NewReader(old))
+					return resp, nil
+				}
+				return c.send()
+			})
+			t.Cleanup(func() { b.calls.intercept(nil) })
+		}
+		t.Run("old rev", func(t *testing.T) {
+			sc := newScene(t, b, cfg)
+			hold(sc)
+			sc.ok("/set?mine")
+			b.calls.take()
+			assert.Equal(t, "mine n token", strings.TrimSpace(sortedWords(sc.ok("/read"))))
+			assert.Equal(t, []string{"GetItem", "GetItem"}, b.calls.take())
+		})
+		t.Run("old expires", func(t *testing.T) {
+			sc := newScene(t, b, cfg)
+			live := sc.item()
+			sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-time.Second) })
+			hold(sc)
+			putItem(t, b, sc.table, live)
+			assert.Equal(t, "n token", sc.ok("/read"))
+		})
+		t.Run("still there", func(t *testing.T) {
+			sc := newScene(t, b, cfg)
+			old := sc.twin()
+			hold(sc)
+			sc.twin().ok("/logout")
+			sc.failed(sc.get("/set?mine"), http.StatusConflict, dynasession.ErrGone)
+			b.calls.intercept(nil)
+			sc.nothingLeft(old, sc.browser)
+		})
+	})
+}
+
+func sortedWords(s string) string {
+	words := strings.Fields(s)
+	slices.Sort(words)
+	return strings.Join(words, " ")
+}
+
+// phpWrote is an item as PHP makes it: without a mark, a revision or a birth.
+func phpWrote(item map[string]types.AttributeValue, data string) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{"id": item["id"], "expires": in(time.Hour), "data": str(data)}
+}
+
+// TestProtocolPHPBringsASessionBack: a running request writes nothing into what PHP has made
+// anew after a logout.
+func TestProtocolPHPBringsASessionBack(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		for _, path := range []string{"/set?mine", "/count", "/login?alice"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy, ForeignWriters: true})
+				var made map[string]types.AttributeValue
+				sc.inside = func() {
+					made = phpWrote(sc.item(), `{"php":true}`)
+					require.NoError(t, sc.store.Destroy(t.Context(), sc.id()))
+					putItem(t, b, sc.table, made)
+				}
+				w := sc.get(path)
+				assert.Equal(t, http.StatusConflict, w.Code)
+				assert.Equal(t, made, sc.item())
+			})
+		}
+	})
+}
+
+// TestProtocolPHPWritesAfterALostAnswer: PHP leaves the marks, so that a save which had taken
+// effect is recognised under what PHP has written since, and counts once.
+func TestProtocolPHPWritesAfterALostAnswer(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, ofPHP := range []bool{false, true} {
+			t.Run(fmt.Sprintf("item of PHP %v", ofPHP), func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{ForeignWriters: true})
+				if ofPHP {
+					item := sc.item()
+					_, err := b.client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &sc.table, Key: map[string]types.AttributeValue{"id": item["id"]}})
+					require.NoError(t, err)
+					putItem(t, b, sc.table, phpWrote(item, deedBefore))
+				}
+				sc.around("UpdateItem", func(apply func()) error {
+					apply()
+					sc.edit(func(item map[string]types.AttributeValue) { item["data"] = str(`{"n":1,"php":true}`) })
+					return errReset
+				})
+				sc.ok("/count")
+				assert.JSONEq(t, `{"n":1,"php":true}`, sc.data())
+			})
+		}
+	})
+}
+
+// TestProtocolPHPWritesPastTheLock: without locking it changes the data and leaves the lock.
+func TestProtocolPHPWritesPastTheLock(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, ForeignWriters: true})
+		sc.inside = func() {
+			sc.edit(func(item map[string]types.AttributeValue) {
+				item["data"], item["expires"] = str(`{"n":5,"php":true}`), in(20*time.Minute)
+			})
+		}
+		sc.ok("/count")
+		assert.JSONEq(t, `{"n":6,"php":true}`, sc.data())
+		assert.NotContains(t, sc.item(), "lock")
+	})
+}
+
+// TestProtocolSlowTouch: it does not shorten what another has extended meanwhile.
+func TestProtocolSlowTouch(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, policy := range []dynasession.Concurrency{dynasession.Merge, dynasession.LastWriteWins} {
+			sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+			sc.age()
+			var extended string
+			sc.around("UpdateItem", func(apply func()) error {
+				time.Sleep(1100 * time.Millisecond) // expiries are in seconds
+				sc.twin().ok("/set?theirs")
+				extended = attr(sc.item(), "expires")
+				apply()
+				return nil
+			})
+			assert.Equal(t, "n token", sc.ok("/read"))
+			require.NotEmpty(t, extended)
+			assert.Equal(t, extended, attr(sc.item(), "expires"), policy)
+		}
+	})
+}
+
+// TestProtocolUnlockWithoutTheTouch: a touch that is refused does not keep the lock.
+func TestProtocolUnlockWithoutTheTouch(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+		sc.age()
+		sc.inside = func() {
+			sc.edit(func(item map[string]types.AttributeValue) { item["until"] = in(20 * time.Minute) })
+		}
+		sc.ok("/read")
+		item := sc.item()
+		assert.NotContains(t, item, "lock")
+		assert.NotContains(t, item, "holder")
+		assert.LessOrEqual(t, intAttr(t, item, "expires"), intAttr(t, item, "until"))
+	})
+}
+
+// TestProtocolLockThatComesTooLate: who asked for it has gone, and it is given up at once.
+func TestProtocolLockThatComesTooLate(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+		ctx, cancel := context.WithCancel(t.Context())
+		gone, given := make(chan struct{}), make(chan struct{})
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			if strings.Contains(c.body, "REMOVE #l") {
+				defer close(given)
+				return c.send()
+			}
+			cancel()
+			<-gone
+			return c.send()
+		})
+		sc.do(ctx, "/count")
+		close(gone)
+		<-given
+		b.calls.intercept(nil)
+		require.Eventually(t, func() bool { _, locked := sc.item()["lock"]; return !locked }, 5*time.Second, time.Millisecond)
+		assert.JSONEq(t, deedBefore, sc.data())
+	})
 }
 
 // TestProtocolMovedItem: encrypted data opens under its own id only.

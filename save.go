@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // maxTries bounds how often a save merges with what others have written and tries again,
@@ -132,10 +133,15 @@ func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
 	}
 	ctx, op := s.start(ctx, "save", r.key)
 	defer func() { op.end(err) }()
-	err = op.untilFree(ctx, func() error { return s.table.create(ctx, &op.trace, r) })
+	lost := false
+	err = op.untilFree(ctx, func() error {
+		err := s.table.create(ctx, &op.trace, r)
+		lost = lost || op.unanswered
+		return err
+	})
 	refused, err := asRefusal(err)
 	if err != nil {
-		if op.unanswered {
+		if lost {
 			w.unsure = &unsure{version: w.version, doubt: noDoubt, fresh: r, id: id}
 		}
 		return nil, err
@@ -221,27 +227,22 @@ func (s *Store) write(ctx context.Context, w *work) (_ *stored, err error) {
 		base: w.rec, vals: w.vals, doubt: noDoubt,
 	}
 	if before := w.repeats(); before != nil && before.mark != "" {
-		a.mark, a.doubt, a.renewal, a.newID = before.mark, before.doubt, before.renewal, before.id
-	} else if w.unsure != nil {
-		a.earlier = w.unsure.mark
+		a.mark, a.earlier, a.doubt, a.renewal, a.newID = before.mark, before.earlier, before.doubt, before.renewal, before.id
+		a.lost = true
+	} else if before := w.unsure; before != nil && before.mark != "" {
+		a.earlier, a.doubt = append(slices.Clip(before.earlier), before.mark), before.doubt
 	}
 	defer a.leaveLane()
 	for {
 		now, err := a.try(ctx)
+		if err == nil && now == nil {
+			op.conflicts++
+			now, err = a.prepare(ctx)
+		}
 		if err != nil || now != nil {
 			a.remember(err)
 			a.tell(now)
 			return now, err
-		}
-		op.conflicts++
-		if a.leave == nil {
-			if err := a.enterLane(ctx); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if a.pause.tries >= maxTries || a.pause.wait(ctx) != nil {
-			return nil, fmt.Errorf("%w: session %s: gave up after %d tries", ErrConflict, s.keys.ref(w.rec.key), a.pause.tries)
 		}
 	}
 }
@@ -253,16 +254,28 @@ type attempt struct {
 	*work
 	store    *Store
 	op       *operation
-	mark     string // of all the tries
-	earlier  string // of an unanswered save, whose changes are among this one's
-	creation string // of the session that was loaded; "" for an item of PHP's
+	mark     string   // of all the tries
+	earlier  []string // marks of unanswered saves, whose changes are among this one's
+	creation string   // of the session that was loaded; "" for an item of PHP's
 	base     *record
 	vals     values // base's, with the changes on top
-	doubt    int64  // rev of the first try that ended without an answer
+	doubt    int64  // rev of the first try, of the earlier saves too, that ended without an answer
+	lost     bool   // a try of this save did
 	renewal  *renewal
 	newID    string
 	pause    backoff
 	leave    func() // the lane of those in this process that were refused; nil before
+}
+
+// prepare waits until another try is worth it.
+func (a *attempt) prepare(ctx context.Context) (*stored, error) {
+	if a.leave == nil {
+		return a.enterLane(ctx)
+	}
+	if a.pause.tries >= maxTries || a.pause.wait(ctx) != nil {
+		return nil, fmt.Errorf("%w: session %s: gave up after %d tries", ErrConflict, a.store.keys.ref(a.base.key), a.pause.tries)
+	}
+	return nil, nil
 }
 
 // remember notes, after an error, what a repetition of the save must know.
@@ -270,32 +283,31 @@ func (a *attempt) remember(err error) {
 	switch {
 	case err == nil:
 		a.unsure = nil
-	case a.op.unanswered || a.doubt != noDoubt:
-		a.unsure = &unsure{a.version, a.mark, a.doubt, a.renewal, nil, a.newID}
+	case a.op.unanswered || a.lost:
+		a.unsure = &unsure{version: a.version, mark: a.mark, earlier: a.earlier, doubt: a.doubt, renewal: a.renewal, id: a.newID}
 	}
 }
 
 // enterLane waits for the others of this process that merge onto the item, and goes on from
 // what the last of them has stored: that is no knowledge, since the condition tells whether
 // it still holds, but spares the writes that would be refused.
-func (a *attempt) enterLane(ctx context.Context) error {
+func (a *attempt) enterLane(ctx context.Context) (*stored, error) {
 	key := a.base.key
 	turn, leave := a.store.merges.enter(key)
 	a.leave = leave
 	select {
 	case <-turn:
 	case <-ctx.Done():
-		return fmt.Errorf("%w: session %s: %w", ErrConflict, a.store.keys.ref(key), ctx.Err())
+		return nil, fmt.Errorf("%w: session %s: %w", ErrConflict, a.store.keys.ref(key), ctx.Err())
 	}
 	// Under a lease, or with a renewal to repeat, what others have stored is no base.
 	if a.store.cfg.Concurrency != Merge || a.lease != nil || a.renewal != nil {
-		return nil
+		return nil, nil
 	}
 	if last := a.store.merges.told(key); last != nil && last.rev > a.base.rev && last.creation() == a.base.creation() {
-		_, err := a.rebase(last, a.store.now().Unix())
-		return err
+		return a.rebase(last, a.store.now().Unix())
 	}
-	return nil
+	return nil, nil
 }
 
 func (a *attempt) tell(now *stored) {
@@ -323,8 +335,11 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 		id = a.id
 		next, err = a.trySave(ctx, attrs, now)
 	}
-	if a.op.unanswered && a.doubt == noDoubt && !a.renew {
-		a.doubt = a.base.rev
+	if a.op.unanswered {
+		a.lost = true
+		if a.doubt == noDoubt && !a.renew {
+			a.doubt = a.base.rev
+		}
 	}
 	if errors.Is(err, errBusy) {
 		return nil, nil
@@ -336,7 +351,9 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 	if refused == nil {
 		return &stored{next, id, a.vals}, nil
 	}
-	a.renewal = nil
+	if a.renew { // no try of it has taken effect: else the old item would not be there
+		a.renewal, a.lost = nil, false
+	}
 	return a.rebase(refused.item, now)
 }
 
@@ -381,7 +398,7 @@ func (a *attempt) rebase(item *record, now int64) (*stored, error) {
 	case item != nil && item.hasMark(a.mark): // an earlier try took effect, and nobody said
 		vals, err := s.values(item)
 		return &stored{item, a.id, vals}, err
-	case item != nil && a.earlier != "" && item.hasMark(a.earlier): // its changes must not count twice
+	case item != nil && slices.ContainsFunc(a.earlier, item.hasMark): // their changes must not count twice
 		return nil, fmt.Errorf("%w: session %s: an unanswered save of it took effect", ErrConflict, s.keys.ref(a.base.key))
 	case item == nil || !s.rules.live(item, now) || a.creation != "" && item.creation() != a.creation:
 		return nil, fmt.Errorf("%w: %s", ErrGone, s.keys.ref(a.base.key))

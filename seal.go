@@ -22,6 +22,7 @@ const (
 	sealMagic     = 0xC1
 	flagDeflated  = 1
 	flagEncrypted = 2
+	flagPrimed    = 4 // with flagDeflated: by the dictionary
 
 	sealHeader    = 2
 	encryptedCost = 12 + 16 // nonce and tag
@@ -53,13 +54,13 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 	if len(plain) > maxPlain {
 		return nil, tooLarge(len(plain), maxItem)
 	}
-	if len(plain) == 0 {
+	encrypted := len(s.keys) > 0
+	if len(plain) == 0 && !encrypted { // with keys, data that somebody took away must show
 		return nil, nil
 	}
 	if s.bare {
 		return plain, nil
 	}
-	encrypted := len(s.keys) > 0
 	body, flags, size := plain, byte(0), len(plain)
 	switch {
 	case encrypted:
@@ -75,7 +76,7 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 			cost += encryptedCost
 		}
 		if writeUnits(rest+cost) < writeUnits(rest+size) {
-			body, flags = deflated, flags|flagDeflated
+			body, flags = deflated, flags|flagDeflated|flagPrimed
 		}
 	}
 	if flags == 0 && plain[0] != sealMagic {
@@ -99,19 +100,19 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 // open gives back what seal was given. With keys, bare data does not open:
 // otherwise whoever can write the table could put in what the application trusts.
 func (s *sealer) open(stored []byte, key string) ([]byte, error) {
-	if len(stored) == 0 {
+	if len(stored) == 0 && len(s.keys) == 0 {
 		return nil, nil
 	}
 	if s.bare {
 		return stored, nil
 	}
-	if stored[0] != sealMagic {
+	if len(stored) == 0 || stored[0] != sealMagic {
 		if len(s.keys) > 0 {
 			return nil, errPlain
 		}
 		return stored, nil
 	}
-	if len(stored) < sealHeader || stored[1]&^(flagDeflated|flagEncrypted) != 0 {
+	if len(stored) < sealHeader || !knownFlags(stored[1]) {
 		return nil, errForm
 	}
 	flags, body := stored[1], stored[sealHeader:]
@@ -126,10 +127,19 @@ func (s *sealer) open(stored []byte, key string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if flags&flagDeflated != 0 {
-		return inflate(body)
+	switch {
+	case flags&flagPrimed != 0:
+		return inflate(body, primer)
+	case flags&flagDeflated != 0:
+		return inflate(body, nil)
 	}
 	return body, nil
+}
+
+// knownFlags tells whether an envelope with them can be opened. The dictionary is for what is
+// deflated only.
+func knownFlags(flags byte) bool {
+	return flags&^(flagDeflated|flagEncrypted|flagPrimed) == 0 && flags&(flagDeflated|flagPrimed) != flagPrimed
 }
 
 func (s *sealer) decrypt(body []byte, key string, flags byte) ([]byte, error) {
@@ -169,8 +179,10 @@ func associated(item string, flags byte) []byte {
 	return append([]byte(item), 0, flags)
 }
 
+var primer = []byte(dictionary)
+
 var deflaters = sync.Pool{New: func() any {
-	w, _ := flate.NewWriter(nil, flate.DefaultCompression) // fails for unknown levels only
+	w, _ := flate.NewWriterDict(nil, flate.DefaultCompression, primer) // fails for unknown levels only
 	return w
 }}
 
@@ -187,10 +199,10 @@ func deflate(plain []byte) []byte {
 
 var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
 
-func inflate(body []byte) ([]byte, error) {
+func inflate(body, dict []byte) ([]byte, error) {
 	r := inflaters.Get().(io.ReadCloser)
 	defer inflaters.Put(r)
-	if err := r.(flate.Resetter).Reset(bytes.NewReader(body), nil); err != nil {
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(body), dict); err != nil {
 		return nil, errInflate
 	}
 	var buf bytes.Buffer

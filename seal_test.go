@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/flate"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	mrand "math/rand/v2"
 	"runtime"
@@ -59,7 +61,7 @@ func TestSeal(t *testing.T) {
 					for _, size := range sizes {
 						original := data(size)
 						header := 0 // of what is not compressed
-						deflated := 2 + len(deflateBytes(t, original))
+						deflated := 2 + len(deflateBytes(t, testPrimer, original))
 						if len(keys) > 0 {
 							header = 2 + 12 + 16
 							deflated += 12 + 16
@@ -101,20 +103,23 @@ func TestSeal(t *testing.T) {
 
 func billed(size int) int { return max(1, (size+1023)/1024) }
 
-var testDeflater, _ = flate.NewWriter(nil, flate.DefaultCompression) // one, since they are large
+var ( // one of each, since they are large
+	testDeflater, _ = flate.NewWriter(nil, flate.DefaultCompression)
+	testPrimer, _   = flate.NewWriterDict(nil, flate.DefaultCompression, []byte(dictionary))
+)
 
-func deflateBytes(t *testing.T, plain []byte) []byte {
+func deflateBytes(t *testing.T, w *flate.Writer, plain []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	testDeflater.Reset(&b)
-	_, err := testDeflater.Write(plain)
+	w.Reset(&b)
+	_, err := w.Write(plain)
 	require.NoError(t, err)
-	require.NoError(t, testDeflater.Close())
+	require.NoError(t, w.Close())
 	return b.Bytes()
 }
 
 func TestSealEmpty(t *testing.T) {
-	for _, s := range []*sealer{{}, {compress: true}, {keys: [][]byte{sealKey1}}, {bare: true}} {
+	for _, s := range []*sealer{{}, {compress: true}, {bare: true}} {
 		for _, plain := range [][]byte{nil, {}} {
 			stored, err := s.seal(plain, sealItem, 0)
 			require.NoError(t, err)
@@ -124,6 +129,15 @@ func TestSealEmpty(t *testing.T) {
 			assert.Empty(t, opened)
 		}
 	}
+	s := &sealer{keys: [][]byte{sealKey1}, compress: true}
+	stored, err := s.seal(nil, sealItem, 0)
+	require.NoError(t, err)
+	assert.NotEmpty(t, stored)
+	opened, err := s.open(stored, sealItem)
+	require.NoError(t, err)
+	assert.Empty(t, opened)
+	_, err = s.open(nil, sealItem)
+	require.ErrorIs(t, err, errPlain, "data that is gone was taken away")
 }
 
 func TestSealBare(t *testing.T) {
@@ -172,9 +186,11 @@ func TestSealKeyRing(t *testing.T) {
 		"none any more":       {sealed(sealKey1), nil, errSealed},
 		"not sealed":          {plain, [][]byte{sealKey1}, errPlain},
 		"not sealed, flagged": {append([]byte{sealMagic, 0}, plain...), [][]byte{sealKey1}, errPlain},
-		"only deflated":       {append([]byte{sealMagic, flagDeflated}, deflateBytes(t, plain)...), [][]byte{sealKey1}, errPlain},
-		"unknown flag":        {append([]byte{sealMagic, 4}, plain...), nil, errForm},
-		"unknown, with keys":  {append([]byte{sealMagic, 4}, plain...), [][]byte{sealKey1}, errForm},
+		"only deflated":       {append([]byte{sealMagic, flagDeflated}, deflateBytes(t, testDeflater, plain)...), [][]byte{sealKey1}, errPlain},
+		"unknown flag":        {append([]byte{sealMagic, 8}, plain...), nil, errForm},
+		"unknown, with keys":  {append([]byte{sealMagic, 8}, plain...), [][]byte{sealKey1}, errForm},
+		"primed alone":        {append([]byte{sealMagic, flagPrimed}, plain...), nil, errForm},
+		"primed and sealed":   {append([]byte{sealMagic, flagPrimed | flagEncrypted}, plain...), [][]byte{sealKey1}, errForm},
 		"magic alone":         {[]byte{sealMagic}, nil, errForm},
 		"magic, with keys":    {[]byte{sealMagic}, [][]byte{sealKey1}, errForm},
 	} {
@@ -242,11 +258,45 @@ func TestItemCipher(t *testing.T) {
 	}
 }
 
-func TestInflate(t *testing.T) {
-	s := &sealer{}
-	envelope := func(body []byte) []byte { return append([]byte{sealMagic, flagDeflated}, body...) }
+// TestDictionary: what is stored opens with the text that it was compressed with. Whoever
+// changes that makes it a second one, beside the first.
+func TestDictionary(t *testing.T) {
+	assert.Equal(t, "3f88e911946e43432f37c57ad0b4d8a834905808dd9fe3d05122f80b8a484674", fmt.Sprintf("%x", sha256.Sum256([]byte(dictionary))))
 
-	body := deflateBytes(t, repetitive(5000))
+	plain := `{"user_id":"4711","email":"ann@example.com","created_at":"2026-11-24T10:00:00Z"}`
+	for name, stored := range map[string]string{
+		"with the dictionary": "c105aa462a804dcc0d0d91a233312f0f2d46b1d863a86b64126208774b2d200000ffff",
+		"without":             "c101aa562a2d4e2d8acf4c51b2523231373454d2514acd4dcccc51b2524acccb7348ad48cc2dc849d54bcecf55d2514a2e4a4d2c494d894f2c51b25232323032d33534d43532093134b03200a128a55a40000000ffff",
+	} {
+		b, err := hex.DecodeString(stored)
+		require.NoError(t, err)
+		opened, err := (&sealer{}).open(b, sealItem)
+		require.NoError(t, err, name)
+		assert.Equal(t, plain, string(opened), name)
+	}
+
+	with := deflateBytes(t, testPrimer, []byte(plain))
+	without := deflateBytes(t, testDeflater, []byte(plain))
+	assert.Less(t, 2*len(with), len(without)+20, "%d and %d bytes", len(with), len(without))
+}
+
+func TestInflate(t *testing.T) {
+	for name, form := range map[string]struct {
+		flags  byte
+		writer *flate.Writer
+	}{
+		"with the dictionary": {flagDeflated | flagPrimed, testPrimer},
+		"without":             {flagDeflated, testDeflater},
+	} {
+		t.Run(name, func(t *testing.T) { testInflate(t, form.flags, form.writer) })
+	}
+}
+
+func testInflate(t *testing.T, flags byte, w *flate.Writer) {
+	s := &sealer{}
+	envelope := func(body []byte) []byte { return append([]byte{sealMagic, flags}, body...) }
+
+	body := deflateBytes(t, w, repetitive(5000))
 	for n := range body {
 		_, err := s.open(envelope(body[:n]), sealItem)
 		require.ErrorIs(t, err, errInflate, "%d of %d bytes", n, len(body))
@@ -254,17 +304,17 @@ func TestInflate(t *testing.T) {
 	_, err := s.open(envelope([]byte{0xff, 0xff}), sealItem)
 	require.ErrorIs(t, err, errInflate)
 
-	opened, err := s.open(envelope(deflateBytes(t, make([]byte, maxPlain))), sealItem)
+	opened, err := s.open(envelope(deflateBytes(t, w, make([]byte, maxPlain))), sealItem)
 	require.NoError(t, err)
 	assert.Len(t, opened, maxPlain)
-	_, err = s.open(envelope(deflateBytes(t, make([]byte, maxPlain+1))), sealItem)
+	_, err = s.open(envelope(deflateBytes(t, w, make([]byte, maxPlain+1))), sealItem)
 	require.ErrorIs(t, err, errInflate)
 
 	// A bomb: under 400 KB that would be 300 MB.
 	var zeros bytes.Buffer
-	testDeflater.Reset(&zeros)
-	_, _ = testDeflater.Write(make([]byte, 1<<20))
-	require.NoError(t, testDeflater.Flush())
+	w.Reset(&zeros)
+	_, _ = w.Write(make([]byte, 1<<20))
+	require.NoError(t, w.Flush())
 	bomb := envelope(bytes.Repeat(zeros.Bytes(), 300))
 	require.Less(t, len(bomb), maxItem)
 	var before, after runtime.MemStats
@@ -324,6 +374,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Add([]byte{sealMagic})
 	f.Add([]byte{sealMagic, flagDeflated})
+	f.Add([]byte{sealMagic, flagDeflated | flagPrimed})
 	f.Add([]byte{sealMagic, flagEncrypted})
 	f.Add([]byte{sealMagic, flagEncrypted | flagDeflated, 0})
 	random := make([]byte, 64)

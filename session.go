@@ -20,12 +20,11 @@ import (
 // Changes are kept in memory until the middleware saves them, right before the
 // response's first byte, or until [Session.Save].
 type Session struct {
-	codec    Codec
-	keys     keyspace
-	rules    rules
-	now      func() time.Time
-	save     func(context.Context) error // set by the middleware
-	orphaned func()                      // called at a change after the request's end
+	codec  Codec
+	keys   keyspace
+	rules  rules
+	now    func() time.Time
+	keeper keeper // nil: nobody
 
 	mu      sync.Mutex
 	id      string  // "" before a new session is saved
@@ -37,6 +36,12 @@ type Session struct {
 	unsure  *unsure
 	ended   bool   // the request is over
 	lease   *lease // of the session's lock, while it is held
+}
+
+// keeper is whoever saves a session.
+type keeper interface {
+	saveNow(context.Context, *Session) error
+	orphaned() // a change came after the request's end
 }
 
 // flashPrefix begins the keys of flash messages. Each has a key of its own, so that
@@ -334,7 +339,12 @@ func (s *Session) Destroy() {
 // encode. After an error the changes are kept, and Save may be called again. If the last
 // Save of a handler failed and the handler wrote nothing, the middleware answers with the
 // error: a handler may just return.
-func (s *Session) Save(ctx context.Context) error { return s.save(ctx) }
+func (s *Session) Save(ctx context.Context) error {
+	if s.keeper == nil {
+		return nil
+	}
+	return s.keeper.saveNow(ctx, s)
+}
 
 // LogValue is the session's Ref.
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.Ref()) }
@@ -364,8 +374,8 @@ func (s *Session) mutate(f func()) {
 	f()
 	ended := s.ended
 	s.mu.Unlock()
-	if ended {
-		s.orphaned()
+	if ended && s.keeper != nil {
+		s.keeper.orphaned()
 	}
 }
 
@@ -449,6 +459,7 @@ type work struct {
 type unsure struct {
 	version int      // of the session, when it was sent
 	mark    string   // of a save
+	earlier []string // marks of unanswered saves before, whose changes are among its
 	doubt   int64    // see attempt
 	renewal *renewal // of a renewal, which is repeated as it is
 	fresh   *record  // of a creation, likewise

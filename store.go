@@ -35,6 +35,7 @@ type Store struct {
 	sealer sealer
 	cookie cookieMaker
 	locks  lanes // by key: who waits for the lock
+	rivals rivals
 	merges lanes // by key: who was refused, and saves again
 	now    func() time.Time
 }
@@ -49,10 +50,11 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	table := newTable(client, &cfg)
 	s := &Store{
 		cfg:    cfg,
-		client: client,
-		table:  newTable(client, &cfg),
+		client: table.client,
+		table:  table,
 		keys:   newKeyspace(cfg.Name, cfg.InsecurePlainIDs),
 		rules: rules{
 			idle:       seconds(cfg.IdleTimeout),
@@ -76,8 +78,8 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 }
 
 // FromEnv makes a Store with AWS's settings from the SDK's own chain (AWS_REGION,
-// AWS_PROFILE, AWS_ENDPOINT_URL_DYNAMODB, shared files, roles and so on) and with Config
-// from DYNASESSION_* variables ([ConfigFromEnv]).
+// AWS_PROFILE, AWS_ENDPOINT_URL_DYNAMODB, shared files, roles and so on), a client of
+// [NewClient], and Config from DYNASESSION_* variables ([ConfigFromEnv]).
 func FromEnv(ctx context.Context) (*Store, error) {
 	cfg, err := ConfigFromEnv()
 	if err != nil {
@@ -87,7 +89,7 @@ func FromEnv(ctx context.Context) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dynasession: AWS settings: %w", err)
 	}
-	return New(dynamodb.NewFromConfig(aws), cfg)
+	return New(NewClient(aws), cfg)
 }
 
 func notBefore(t time.Time) int64 {
@@ -161,7 +163,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	defer func() { op.end(err) }()
 
 	now := s.now().Unix()
-	r := &record{key: key, marks: newMark(), rev: 1, attrs: attrs{born: now, until: now + s.rules.lifetime}}
+	r := &record{key: key, rev: 1, attrs: attrs{born: now, until: now + s.rules.lifetime}}
 	r.expires = s.rules.expiry(r.attrs, now)
 	if err := s.fill(r, data); err != nil {
 		return err
@@ -179,6 +181,9 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 				break
 			}
 			continue
+		}
+		if r.marks == "" {
+			r.marks = newMark()
 		}
 		refused, err = asRefusal(s.table.replace(ctx, &op.trace, r, s.rules, now))
 		if err != nil || refused == nil || refused.item != nil && refused.item.creation() == r.marks {
@@ -316,10 +321,12 @@ func (s *Store) fill(r *record, data []byte) (err error) {
 }
 
 // operation is one verb at work: its calls' trace, its deadline, and its event.
+// It is the context of its calls, so that they find their trace.
 type operation struct {
+	context.Context
 	trace
 	store  *Store
-	ctx    context.Context // the caller's, for the observer
+	caller context.Context // for the observer
 	cancel context.CancelFunc
 	name   string
 	key    string
@@ -328,12 +335,19 @@ type operation struct {
 
 // start begins an operation under Config.Timeout. end must follow.
 func (s *Store) start(ctx context.Context, name, key string) (context.Context, *operation) {
-	op := &operation{store: s, ctx: ctx, name: name, key: key}
+	op := &operation{store: s, caller: ctx, name: name, key: key}
 	if s.cfg.Observer != nil {
 		op.begin = s.now()
 	}
-	ctx, op.cancel = context.WithTimeout(ctx, s.cfg.Timeout)
-	return ctx, op
+	op.Context, op.cancel = context.WithTimeout(ctx, s.cfg.Timeout)
+	return op, op
+}
+
+func (op *operation) Value(key any) any {
+	if key == (traceKey{}) {
+		return &op.trace
+	}
+	return op.Context.Value(key)
 }
 
 func (op *operation) end(err error) {
@@ -349,7 +363,7 @@ func (op *operation) end(err error) {
 	if op.key != "" {
 		e.Ref = s.keys.ref(op.key)
 	}
-	s.cfg.Observer(op.ctx, e)
+	s.cfg.Observer(op.caller, e)
 }
 
 // untilFree repeats a write without a condition for as long as transactions on its item

@@ -18,9 +18,9 @@ import (
 // It needs the permissions dynamodb:CreateTable, DescribeTable, UpdateTimeToLive and
 // DescribeTimeToLive, which the running application does not.
 func (s *Store) CreateTable(ctx context.Context) error {
-	_, err := s.client.CreateTable(ctx, s.tableInput())
+	_, err := callTable(ctx, s, "CreateTable", s.client.CreateTable, s.tableInput())
 	if inUse := (*types.ResourceInUseException)(nil); err != nil && !errors.As(err, &inUse) {
-		return s.table.translate("CreateTable", err)
+		return err
 	}
 	for pause := (poll{}); ; {
 		table, err := s.describe(ctx)
@@ -68,17 +68,20 @@ func hashKey(name *string) []types.KeySchemaElement {
 }
 
 func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
-	out, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.cfg.Table})
-	if err != nil {
-		return nil, s.table.translate("DescribeTable", err)
+	out, err := callTable(ctx, s, "DescribeTable", s.client.DescribeTable, &dynamodb.DescribeTableInput{TableName: &s.cfg.Table})
+	switch {
+	case err != nil:
+		return nil, err
+	case out.Table == nil:
+		return nil, unavailable("DescribeTable", &wireError{"has no table", nil})
 	}
 	return out.Table, nil
 }
 
 func (s *Store) describeTTL(ctx context.Context) (attribute string, on bool, err error) {
-	out, err := s.client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &s.cfg.Table})
+	out, err := callTable(ctx, s, "DescribeTimeToLive", s.client.DescribeTimeToLive, &dynamodb.DescribeTimeToLiveInput{TableName: &s.cfg.Table})
 	if err != nil {
-		return "", false, s.table.translate("DescribeTimeToLive", err)
+		return "", false, err
 	}
 	ttl := out.TimeToLiveDescription
 	if ttl == nil || ttl.AttributeName == nil {
@@ -93,16 +96,25 @@ func (s *Store) enableTTL(ctx context.Context) error {
 		return err // Open tells if it is on another attribute
 	}
 	enabled := true
-	_, err := s.client.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
+	_, err := callTable(ctx, s, "UpdateTimeToLive", s.client.UpdateTimeToLive, &dynamodb.UpdateTimeToLiveInput{
 		TableName: &s.cfg.Table,
 		TimeToLiveSpecification: &types.TimeToLiveSpecification{
 			AttributeName: &s.cfg.Attributes.Expires, Enabled: &enabled,
 		},
 	})
+	return err
+}
+
+// callTable makes one call about the table. Each has a time limit, since a program that
+// starts has none.
+func callTable[I, O any](ctx context.Context, s *Store, name string, call func(context.Context, *I, ...func(*dynamodb.Options)) (*O, error), in *I) (*O, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(s.cfg.Timeout, DefaultTimeout))
+	defer cancel()
+	out, err := call(ctx, in)
 	if err != nil {
-		return s.table.translate("UpdateTimeToLive", err)
+		return nil, s.table.translate(name, err)
 	}
-	return nil
+	return out, nil
 }
 
 // Open asks DynamoDB whether the table is what Config says: there, active, with the right

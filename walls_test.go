@@ -32,17 +32,20 @@ var walls = map[string]fileWalls{
 	"record.go":  {not: wallOutside},
 	"codec.go":   {not: wallOutside},
 	"seal.go":    {not: wallOutside},
+	"dict.go":    {not: wallOutside},
 	"id.go":      {not: wallOutside},
 	"cookie.go":  {may: wallKnows{mayHTTP}, not: wallWords("Store", "Session", "table", "record")},
 
 	"store.go":   {may: wallKnows{mayAWS, mayAWSConfig, mayAWSClient, mayClock, mayDeadlines}, not: wallWords("request", "response")},
+	"client.go":  {may: wallKnows{mayAWS, mayAWSClient, mayAWSTransport, mayHTTP, maySockets}, not: append(wallWords("Session"), wallOutside...)},
 	"load.go":    {may: wallKnows{mayDeadlines, mayGoroutines}, not: wallWords("request", "response")},
 	"save.go":    {not: wallWords("request", "response")},
 	"lock.go":    {may: wallKnows{mayTimers}, not: wallOutside},
 	"backoff.go": {may: wallKnows{mayTimers}, not: wallOutside},
 
 	"dynamo.go": {may: wallKnows{mayAWS, mayAWSClient, mayDataOps}, not: wallWords("Session", "Middleware", "Store", "Load", "Codec", "KeyValue", "pending", "change", "response", "cookieMaker")},
-	"table.go":  {may: wallKnows{mayAWS, mayAWSClient, mayTableOps}, not: wallWords("Session", "request", "response")},
+	"wire.go":   {may: wallKnows{mayAttempts}, not: wallWords("Session", "Store", "table", "record", "request", "response")},
+	"table.go":  {may: wallKnows{mayAWS, mayAWSClient, mayTableOps, mayDeadlines}, not: wallWords("Session", "request", "response")},
 	"gc.go":     {may: wallKnows{mayDeadlines, mayGoroutines}, not: wallWords("Session", "request", "response")},
 	"user.go":   {not: wallWords("Session", "request", "response")},
 
@@ -63,19 +66,21 @@ type (
 )
 
 const (
-	mayHTTP        knowledge = "net/http"
-	mayHTTPWords   knowledge = "net/http's types and constants"
-	maySockets     knowledge = "net"
-	mayAWS         knowledge = "AWS's packages"
-	mayAWSConfig   knowledge = "AWS's settings"
-	mayAWSClient   knowledge = "DynamoDB's client"
-	mayDataOps     knowledge = "DynamoDB's data operations"
-	mayTableOps    knowledge = "DynamoDB's table operations"
-	mayClock       knowledge = "the wall clock"
-	mayTimers      knowledge = "timers"
-	mayDeadlines   knowledge = "deadlines"
-	mayGoroutines  knowledge = "goroutines"
-	mayEnvironment knowledge = "the environment"
+	mayHTTP         knowledge = "net/http"
+	mayHTTPWords    knowledge = "net/http's types and constants"
+	maySockets      knowledge = "net"
+	mayAWS          knowledge = "AWS's packages"
+	mayAWSConfig    knowledge = "AWS's settings"
+	mayAWSClient    knowledge = "DynamoDB's client"
+	mayAWSTransport knowledge = "how AWS's clients connect and retry"
+	mayDataOps      knowledge = "DynamoDB's data operations"
+	mayAttempts     knowledge = "the SDK's attempts"
+	mayTableOps     knowledge = "DynamoDB's table operations"
+	mayClock        knowledge = "the wall clock"
+	mayTimers       knowledge = "timers"
+	mayDeadlines    knowledge = "deadlines"
+	mayGoroutines   knowledge = "goroutines"
+	mayEnvironment  knowledge = "the environment"
 )
 
 // outside is what the inner files must not know: the store, the table, the request.
@@ -92,10 +97,14 @@ var guardedImports = map[string][]knowledge{
 	"github.com/caarlos0/env/v11":         {mayEnvironment},
 	"github.com/aws/aws-sdk-go-v2/aws":    {mayAWS},
 	"github.com/aws/aws-sdk-go-v2/config": {mayAWSConfig},
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit":          {mayAWSTransport},
+	"github.com/aws/aws-sdk-go-v2/aws/retry":              {mayAWSTransport},
+	"github.com/aws/aws-sdk-go-v2/aws/transport/http":     {mayAWSTransport},
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb":       {mayAWSClient},
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types": {mayDataOps, mayTableOps},
 	"github.com/aws/smithy-go":                            {mayDataOps},
-	"github.com/aws/smithy-go/middleware":                 {mayDataOps},
+	"github.com/aws/smithy-go/middleware":                 {mayAttempts},
+	"github.com/aws/smithy-go/transport/http":             {mayAttempts},
 }
 
 // forbiddenImports are nobody's.

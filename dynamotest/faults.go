@@ -21,7 +21,8 @@ const (
 	Truncate FaultKind = "truncate"
 	// Garbage answers 200 with a body that is no JSON.
 	Garbage FaultKind = "garbage"
-	// Checksum answers with a wrong x-amz-crc32, which the AWS SDK for Go v2 logs but takes.
+	// Checksum answers with a wrong x-amz-crc32, which the AWS SDK for Go v2 logs but
+	// takes; a Store asks again.
 	Checksum FaultKind = "checksum"
 	// Unprocessed leaves the second half of a BatchGetItem or BatchWriteItem undone, of a single
 	// entry that one; other operations are not changed.

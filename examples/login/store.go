@@ -32,7 +32,7 @@ func openStore(ctx context.Context, create bool) (*dynasession.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		client = dynamodb.NewFromConfig(aws)
+		client = dynasession.NewClient(aws)
 		fmt.Printf("Running on the DynamoDB table %q, which -create-table makes.\n", cmp.Or(cfg.Table, dynasession.DefaultTable))
 	}
 	store, err := dynasession.New(client, cfg)

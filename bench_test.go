@@ -1,0 +1,311 @@
+package dynasession_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+)
+
+// What the library adds to the SDK, and the middleware to a handler. Compare with
+//
+//	go test -run='^$' -bench='Store|Middleware' -count=10 . | tee new.txt
+//	go run golang.org/x/perf/cmd/benchstat@latest -col=/via -filter='.name:/Store/' new.txt
+
+// aProduct is what a shop's session holds many of.
+type aProduct struct {
+	SKU   string    `json:"sku"`
+	Title string    `json:"title"`
+	URL   string    `json:"url"`
+	Count int       `json:"quantity"`
+	Price string    `json:"price"`
+	Added time.Time `json:"added_at"`
+}
+
+// sessionOf makes a session's JSON of about so many bytes, the same at every run: a counter, a
+// user, and as many products as fit, in keys of 8 each.
+func sessionOf(size int) string {
+	r := rand.New(rand.NewPCG(2026, 5))
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	at := time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)
+	out := fmt.Sprintf(`{"visits":%d,"profile":{"id":"01J%020d","name":"%s %s","email":"customer.%d@example.org","locale":"de-DE","signed_in_at":%q}`,
+		r.IntN(90), r.Uint64()>>1, pick("Amelia", "Giulia", "Hendrik"), pick("Hoffmann", "Moreau", "Lindqvist"), r.IntN(1e5), at.Format(time.RFC3339))
+	var list []aProduct
+	flush := func(n int) {
+		if len(list) > 0 {
+			b, _ := json.Marshal(list)
+			out += fmt.Sprintf(`,"seen_%d":%s`, n, b)
+			list = nil
+		}
+	}
+	for n := 0; len(out)+len(list)*250 < size-200; n++ {
+		at = at.Add(time.Duration(r.IntN(200)) * time.Second)
+		title := pick("Organic Cotton", "Stainless Steel", "Wireless", "Foldable") + " " + pick("Water Bottle", "T-Shirt", "Camping Chair", "Desk Lamp")
+		sku := strconv.Itoa(1e7 + r.IntN(9e7))
+		list = append(list, aProduct{
+			SKU: sku, Title: title, Count: 1 + r.IntN(3), Price: fmt.Sprintf("%d.99 EUR", r.IntN(200)), Added: at,
+			URL: "https://www.example.com/p/" + strings.ReplaceAll(strings.ToLower(title), " ", "-") + "-" + sku + "?ref=" + strconv.FormatUint(r.Uint64(), 36),
+		})
+		if n%8 == 7 {
+			flush(n / 8)
+		}
+	}
+	flush(-1)
+	return out + "}"
+}
+
+var benchSizes = []struct {
+	name  string
+	bytes int
+}{{"size=200B", 200}, {"size=1KB", 1000}, {"size=4KB", 4000}, {"size=40KB", 40_000}}
+
+// stubTransport is an HTTP client without a network: every GetItem gets the same item, every
+// write an empty answer.
+type stubTransport struct {
+	item, none []byte
+	itemHeader http.Header
+	noneHeader http.Header
+}
+
+func newStub(data string) *stubTransport {
+	s := &stubTransport{none: []byte("{}")}
+	now := time.Now().Unix()
+	quoted, _ := json.Marshal(data)
+	s.item = fmt.Appendf(nil, `{"Item":{"id":{"S":"session_%064d"},"expires":{"N":"%d"},"born":{"N":"%d"},"until":{"N":"%d"},"rev":{"N":"7"},`+
+		`"w":{"S":"aaaaaaaabbbbbbbbccccccccdddddddd"},"user":{"S":"01J8Z2"},"auth":{"N":"%d"},"data":{"S":%s}}}`, 1, now+3600, now, now+86400, now, quoted)
+	header := func(body []byte) http.Header {
+		return http.Header{
+			"Content-Type": {"application/x-amz-json-1.0"}, "X-Amzn-Requestid": {"QK1TTB3V5G0000000000000000VV4KQNSO5AEMVJF66Q9ASUAAJG"},
+			"X-Amz-Crc32": {strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10)},
+			"Date":        {time.Now().UTC().Format(http.TimeFormat)},
+		}
+	}
+	s.itemHeader, s.noneHeader = header(s.item), header(s.none)
+	return s
+}
+
+func (s *stubTransport) Do(r *http.Request) (*http.Response, error) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return nil, err
+	}
+	body, header := s.none, s.noneHeader
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetItem") {
+		body, header = s.item, s.itemHeader
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: header, Request: r,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}, nil
+}
+
+// bareStore is the SDK alone, and the Store on top of it.
+type bareStore struct {
+	client *dynamodb.Client
+	store  *dynasession.Store
+	id     string
+	key    string
+	data   string
+	bytes  []byte // data
+}
+
+func newBareStore(t testing.TB, size int) *bareStore {
+	b := &bareStore{data: sessionOf(size)}
+	b.bytes = []byte(b.data)
+	cfg := awsConfig("https://dynamodb.us-east-1.amazonaws.com")
+	cfg.HTTPClient = newStub(b.data)
+	b.client = dynamodb.NewFromConfig(cfg)
+	var err error
+	b.store, err = dynasession.New(b.client, dynasession.Config{NoCompression: true})
+	require.NoError(t, err)
+	b.id = b.store.CreateID()
+	b.key = "session_" + strings.Repeat("0", 64)
+	return b
+}
+
+func (b *bareStore) storeRead(ctx context.Context) error {
+	_, err := b.store.Read(ctx, b.id)
+	return err
+}
+
+func (b *bareStore) storeWrite(ctx context.Context) error {
+	return b.store.Write(ctx, b.id, b.bytes)
+}
+
+// sdkRead is the call that Store.Read makes.
+func (b *bareStore) sdkRead(ctx context.Context) error {
+	table := "sessions"
+	_, err := b.client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: &table, ConsistentRead: aws.Bool(true), Key: map[string]types.AttributeValue{"id": str(b.key)},
+	})
+	return err
+}
+
+// sdkWrite is the call that Store.Write makes.
+func (b *bareStore) sdkWrite(ctx context.Context) error {
+	table := "sessions"
+	update := "SET #e = :e, #d = :d ADD #r :one"
+	condition := "#e > :now AND (attribute_not_exists(#u) OR #u > :now)" +
+		" AND (attribute_exists(#n) OR attribute_not_exists(#b) OR #b > :oldest) AND (attribute_not_exists(#u) OR #u >= :e)"
+	now := time.Now().Unix()
+	n := func(v int64) types.AttributeValue { return num(strconv.FormatInt(v, 10)) }
+	_, err := b.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &table, Key: map[string]types.AttributeValue{"id": str(b.key)},
+		UpdateExpression: &update, ConditionExpression: &condition,
+		ExpressionAttributeNames: map[string]string{"#e": "expires", "#d": "data", "#r": "rev", "#u": "until", "#n": "idle", "#b": "born"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":e": n(now + 3600), ":d": str(b.data), ":one": num("1"), ":now": n(now), ":oldest": n(now - 86400),
+		},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	return err
+}
+
+func BenchmarkStore(b *testing.B) {
+	for _, size := range benchSizes {
+		s := newBareStore(b, size.bytes)
+		for _, bench := range []struct {
+			name string
+			call func(context.Context) error
+		}{
+			{"op=read/via=sdk", s.sdkRead}, {"op=read/via=store", s.storeRead},
+			{"op=write/via=sdk", s.sdkWrite}, {"op=write/via=store", s.storeWrite},
+		} {
+			benchEach(b, size.name+"/"+bench.name, bench.call)
+		}
+	}
+}
+
+// discard is a ResponseWriter that keeps nothing but a header.
+type discard struct{ header http.Header }
+
+func (w *discard) Header() http.Header         { return w.header }
+func (w *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (w *discard) WriteHeader(int)             {}
+
+type benchRequest struct {
+	name   string
+	cookie bool
+	handle http.HandlerFunc
+	sdk    func(*bareStore, context.Context) error // the calls that it makes
+}
+
+var benchRequests = []benchRequest{
+	{"alone", false, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil},
+	{"alone-with-cookie", true, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil},
+	{"read", true, func(w http.ResponseWriter, r *http.Request) {
+		if sess, err := dynasession.Load(r.Context()); err == nil {
+			if _, ok := dynasession.Get[int](sess, "visits"); ok {
+				w.WriteHeader(http.StatusNoContent)
+			}
+		}
+	}, (*bareStore).sdkRead},
+	{"change", true, func(w http.ResponseWriter, r *http.Request) {
+		if sess, err := dynasession.Load(r.Context()); err == nil {
+			sess.Set("visits", 100)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}, func(b *bareStore, ctx context.Context) error {
+		if err := b.sdkRead(ctx); err != nil {
+			return err
+		}
+		return b.sdkSave(ctx)
+	}},
+}
+
+// sdkSave is the call that saves a session which had the item of newStub.
+func (b *bareStore) sdkSave(ctx context.Context) error {
+	table := "sessions"
+	update := "SET #e = :e, #w = :w, #r = :r1, #d = :d"
+	condition := "#e > :now AND begins_with(#w, :c) AND #r = :r"
+	now := time.Now().Unix()
+	n := func(v int64) types.AttributeValue { return num(strconv.FormatInt(v, 10)) }
+	_, err := b.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &table, Key: map[string]types.AttributeValue{"id": str(b.key)},
+		UpdateExpression: &update, ConditionExpression: &condition,
+		ExpressionAttributeNames: map[string]string{"#e": "expires", "#w": "w", "#r": "rev", "#d": "data"},
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":e": n(now + 3600), ":w": str("aaaaaaaaeeeeeeeebbbbbbbbcccccccc"), ":r1": n(8), ":d": str(b.data),
+			":now": n(now), ":c": str("aaaaaaaa"), ":r": n(7),
+		},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	return err
+}
+
+// run gives a function that sends one request through h.
+func (b *bareStore) run(h http.Handler, cookie bool) func(context.Context) error {
+	r, _ := http.NewRequest(http.MethodGet, "https://shop.example.com/", http.NoBody)
+	if cookie {
+		r.Header.Set("Cookie", "theme=dark; __Host-session="+b.id+"; consent=1")
+	}
+	return func(context.Context) error {
+		h.ServeHTTP(&discard{header: http.Header{}}, r)
+		return nil
+	}
+}
+
+// vias are the ways of a request: through the middleware, and, for what it costs, without it, and
+// the SDK's calls alone.
+func (b *bareStore) vias(q benchRequest) map[string]func(context.Context) error {
+	vias := map[string]func(context.Context) error{"middleware": b.run(b.store.Middleware(q.handle), q.cookie)}
+	if q.sdk == nil {
+		vias["none"] = b.run(q.handle, q.cookie)
+	} else {
+		vias["sdk"] = func(ctx context.Context) error { return q.sdk(b, ctx) }
+	}
+	return vias
+}
+
+func BenchmarkMiddleware(b *testing.B) {
+	for _, size := range benchSizes {
+		s := newBareStore(b, size.bytes)
+		for _, q := range benchRequests {
+			if q.sdk == nil && size != benchSizes[0] {
+				continue // nothing is loaded
+			}
+			vias := s.vias(q)
+			for _, via := range slices.Sorted(maps.Keys(vias)) {
+				benchEach(b, size.name+"/req="+q.name+"/via="+via, vias[via])
+			}
+		}
+	}
+}
+
+func benchEach(b *testing.B, name string, call func(context.Context) error) {
+	b.Run(name+"/mode=one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := call(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run(name+"/mode=parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := call(context.Background()); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+}

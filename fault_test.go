@@ -1,0 +1,526 @@
+package dynasession_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/dynasession/dynasession"
+)
+
+// Everything that can go wrong between a server and DynamoDB happens here to each call of
+// each kind of request, once and for good. A request ends in one of two ways: it is answered
+// with success, and its change is in the table; or with an error, and the table is as
+// before. Where DynamoDB did something and its answer was lost for good, nobody can know: then
+// the table may have the change, whole and once.
+
+// trouble is what happens to a call.
+type trouble struct {
+	name  string
+	spoil func(*call) (*http.Response, error)
+	// mute: DynamoDB may have done what was asked, and the client is not told.
+	mute bool
+	// slow: it takes until the client's patience ends.
+	slow bool
+	// passes: the SDK repeats it, so that trouble that happens once is none.
+	passes bool
+}
+
+var troubles = []trouble{
+	{name: "connection refused", passes: true, spoil: func(*call) (*http.Response, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}},
+	{name: "reset before", passes: true, spoil: func(*call) (*http.Response, error) { return nil, errReset }},
+	{name: "reset after", passes: true, mute: true, spoil: answered(func(*http.Response, []byte) error { return errReset })},
+	{name: "throughput exceeded", passes: true, spoil: refusal(http.StatusBadRequest, "ProvisionedThroughputExceededException")},
+	{name: "throttling", passes: true, spoil: refusal(http.StatusBadRequest, "ThrottlingException")},
+	{name: "request limit", passes: true, spoil: refusal(http.StatusBadRequest, "RequestLimitExceeded")},
+	{name: "status 500", passes: true, spoil: refusal(http.StatusInternalServerError, "InternalServerError")},
+	{name: "status 503", passes: true, spoil: refusal(http.StatusServiceUnavailable, "ServiceUnavailable")},
+	{name: "status 500 after", passes: true, mute: true, spoil: answered(func(r *http.Response, _ []byte) error {
+		*r = *answerWith(http.StatusInternalServerError, "InternalServerError")
+		return nil
+	})},
+	{name: "wrong checksum", passes: true, mute: true, spoil: answered(func(r *http.Response, _ []byte) error {
+		r.Header.Set("X-Amz-Crc32", "1")
+		return nil
+	})},
+	{name: "flipped bits", passes: true, mute: true, spoil: answered(func(r *http.Response, body []byte) error {
+		if r.Header.Get("X-Amz-Crc32") == "" { // of DynamoDB Local's errors: nothing could tell
+			return errReset
+		}
+		body = bytes.ReplaceAll(body, []byte("token"), []byte("nekot"))
+		body = append(body, ' ')
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return nil
+	})},
+	{name: "empty", passes: true, mute: true, spoil: answered(func(r *http.Response, _ []byte) error {
+		r.StatusCode, r.Header, r.Body = http.StatusOK, http.Header{}, http.NoBody
+		return nil
+	})},
+	{name: "null", passes: true, mute: true, spoil: answered(func(r *http.Response, _ []byte) error {
+		r.StatusCode, r.Header, r.Body = http.StatusOK, http.Header{}, io.NopCloser(strings.NewReader("null"))
+		return nil
+	})},
+	{name: "truncated", passes: true, mute: true, spoil: answered(func(r *http.Response, body []byte) error {
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), iotestErr{io.ErrUnexpectedEOF}))
+		return nil
+	})},
+	{name: "short", mute: true, spoil: answered(func(r *http.Response, body []byte) error {
+		r.Body = io.NopCloser(bytes.NewReader(body[:len(body)/2]))
+		r.Header.Del("X-Amz-Crc32")
+		return nil
+	})},
+	{name: "garbage", passes: true, mute: true, spoil: answered(func(r *http.Response, _ []byte) error {
+		r.StatusCode = http.StatusOK
+		r.Header = http.Header{"Content-Type": {"text/html"}}
+		r.Body = io.NopCloser(strings.NewReader("<html>a captive portal</html>"))
+		return nil
+	})},
+	{name: "slow before", slow: true, spoil: func(c *call) (*http.Response, error) {
+		<-c.request.Context().Done()
+		return nil, c.request.Context().Err()
+	}},
+	{name: "slow after", slow: true, mute: true, spoil: func(c *call) (*http.Response, error) {
+		_, err := answered(func(*http.Response, []byte) error { return nil })(c)
+		if err == nil {
+			<-c.request.Context().Done()
+			err = c.request.Context().Err()
+		}
+		return nil, err
+	}},
+}
+
+func refusal(status int, code string) func(*call) (*http.Response, error) {
+	return func(*call) (*http.Response, error) { return answerWith(status, code), nil }
+}
+
+// answered lets DynamoDB do what is asked, and spoils its answer.
+func answered(spoil func(r *http.Response, body []byte) error) func(*call) (*http.Response, error) {
+	return func(c *call) (*http.Response, error) {
+		r, err := c.send()
+		if err != nil {
+			return nil, err
+		}
+		body, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if err := spoil(r, body); err != nil {
+			return nil, err
+		}
+		return r, nil
+	}
+}
+
+// deed is a request, and what it makes of the session {"n":0,"token":"t"}.
+type deed struct {
+	path  string
+	fresh bool // there is no session yet
+	aged  bool // the expiry is old enough to be moved
+	after string
+}
+
+const (
+	deedBefore = `{"n":0,"token":"t"}`
+	deedNone   = ""
+)
+
+var deeds = []deed{
+	{path: "/read", after: deedBefore},
+	{path: "/read", aged: true, after: deedBefore},
+	{path: "/new", fresh: true, after: deedBefore},
+	{path: "/set?mine", after: `{"n":0,"token":"t","mine":true}`},
+	{path: "/count", after: `{"n":1,"token":"t"}`},
+	{path: "/pop", after: `{"n":0}`},
+	{path: "/login?alice", after: deedBefore + "alice"},
+	{path: "/renew", after: deedBefore},
+	{path: "/limit", after: deedBefore + " limited"},
+	{path: "/logout", after: deedNone},
+}
+
+func (d *deed) before() string {
+	if d.fresh {
+		return deedNone
+	}
+	return deedBefore
+}
+
+func (d *deed) String() string {
+	if d.aged {
+		return d.path + ", aged"
+	}
+	return d.path
+}
+
+func TestFaults(t *testing.T) {
+	t.Run("dynamotest", func(t *testing.T) {
+		eachDeed(t, func(t *testing.T, policy dynasession.Concurrency, d deed) {
+			synctest.Test(t, func(t *testing.T) { // whose end finds goroutines that are left
+				tryTroubles(t, embedded(t), policy, d, dynasession.DefaultTimeout)
+			})
+		})
+	})
+	t.Run("local", func(t *testing.T) {
+		b := local(t)
+		localTransport.CloseIdleConnections()
+		leaks := goleak.IgnoreCurrent()
+		eachDeed(t, func(t *testing.T, policy dynasession.Concurrency, d deed) {
+			tryTroubles(t, b, policy, d, impatience)
+		})
+		localTransport.CloseIdleConnections()
+		goleak.VerifyNone(t, leaks)
+	})
+}
+
+func eachDeed(t *testing.T, f func(*testing.T, dynasession.Concurrency, deed)) {
+	for _, policy := range policies {
+		t.Run(policy.String(), func(t *testing.T) {
+			for _, d := range deeds {
+				t.Run(d.String(), func(t *testing.T) { f(t, policy, d) })
+			}
+		})
+	}
+}
+
+// impatience is Config.Timeout where the tests wait for its end.
+const impatience = 50 * time.Millisecond
+
+// tryTroubles has all troubles happen to each of the deed's calls.
+func tryTroubles(t *testing.T, b *backend, policy dynasession.Concurrency, d deed, patience time.Duration) {
+	cfg := dynasession.Config{Table: newTable(), Concurrency: policy}
+	dry := newFaultScene(t, b, cfg, d)
+	b.calls.take()
+	dry.ok(d.path)
+	calls := len(b.calls.take())
+	require.Equal(t, d.after, dry.contents(), "without trouble")
+	dry.clear()
+	eachTrouble(t, troubles, calls, func(tr *trouble) *faultScene {
+		cfg.Timeout = tr.patience(patience)
+		return newFaultScene(t, b, cfg, d)
+	}, (*faultScene).happen)
+}
+
+// patience is Config.Timeout while tr happens: end, if it lasts until then; else the default.
+func (tr *trouble) patience(end time.Duration) time.Duration {
+	if tr.slow {
+		return end
+	}
+	return 0
+}
+
+// eachTrouble has each trouble happen to each call, once and for good.
+func eachTrouble(t *testing.T, troubles []trouble, calls int, scene func(*trouble) *faultScene, happen func(*faultScene, *trouble)) {
+	t.Helper()
+	for _, tr := range troubles {
+		for nth := range calls {
+			for _, forGood := range []bool{false, true} {
+				sc := scene(&tr)
+				sc.fail = fmt.Sprintf("%s in call %d, for good: %v", tr.name, nth+1, forGood)
+				sc.nth, sc.forGood = nth, forGood
+				happen(sc, &tr)
+				sc.clear()
+				if t.Failed() {
+					return
+				}
+			}
+		}
+	}
+}
+
+// faultScene is a scene of a deed.
+type faultScene struct {
+	*scene
+	deed   deed
+	policy dynasession.Concurrency
+	judge  *dynasession.Store // reads past locks
+	fail   string
+
+	nth     int // the call that meets trouble
+	forGood bool
+}
+
+// spoil has tr happen to the nth call from now, and maybe to all that follow.
+func (sc *faultScene) spoil(tr *trouble) {
+	nth := sc.nth
+	sc.b.calls.intercept(func(c *call) (*http.Response, error) {
+		if nth--; nth >= 0 || nth < -1 && !sc.forGood {
+			return c.send()
+		}
+		return tr.spoil(c)
+	})
+}
+
+func newFaultScene(t *testing.T, b *backend, cfg dynasession.Config, d deed) *faultScene {
+	t.Helper()
+	patience := cfg.Timeout
+	cfg.Timeout = 0 // for what comes before the deed
+	sc := &faultScene{scene: emptyScene(t, b, cfg), deed: d, policy: cfg.Concurrency}
+	var err error
+	sc.judge, err = dynasession.New(b.client, dynasession.Config{Table: sc.table, Logger: spoken.logger()})
+	require.NoError(t, err)
+	if !d.fresh {
+		sc.ok("/new")
+	}
+	if d.aged {
+		sc.age()
+	}
+	if cfg.Timeout = patience; patience != 0 {
+		sc.store = newStore(t, b, cfg)
+		sc.handler = sc.store.Middleware(sc.paths)
+	}
+	return sc
+}
+
+// contents tells what the table has, beside when that ends: the data and the user of the one
+// session, if there is one.
+func (sc *faultScene) contents() string {
+	sc.t.Helper()
+	all := items(sc.t, sc.b, sc.table)
+	if len(all) == 0 {
+		return deedNone
+	}
+	require.Len(sc.t, all, 1, sc.fail)
+	return told(all[0])
+}
+
+// told is what counts of an item.
+func told(item map[string]types.AttributeValue) string {
+	s := attr(item, "data") + attr(item, "user")
+	if _, limited := item["limit"]; limited {
+		s += " limited"
+	}
+	return s
+}
+
+// opens tells what a browser's cookie opens.
+func (sc *faultScene) opens(br *browser) string {
+	sc.t.Helper()
+	if br.cookie() == "" {
+		return deedNone
+	}
+	data, err := sc.judge.Read(sc.t.Context(), idOf(br))
+	if errors.Is(err, dynasession.ErrNotFound) {
+		return deedNone
+	}
+	require.NoError(sc.t, err, sc.fail)
+	item := sc.item()
+	require.Equal(sc.t, attr(item, "data"), string(data), sc.fail)
+	return told(item)
+}
+
+func (sc *faultScene) clear() {
+	for _, item := range items(sc.t, sc.b, sc.table) {
+		_, err := sc.b.client.DeleteItem(sc.t.Context(), &dynamodb.DeleteItemInput{
+			TableName: &sc.table, Key: map[string]types.AttributeValue{"id": item["id"]},
+		})
+		require.NoError(sc.t, err)
+	}
+}
+
+// happen does the deed, with trouble.
+func (sc *faultScene) happen(tr *trouble) {
+	t, d := sc.t, &sc.deed
+	t.Helper()
+	old := sc.twin()
+	sc.spoil(tr)
+	w := sc.get(d.path)
+	sc.b.calls.intercept(nil)
+
+	now := sc.contents()
+	if w.Code == http.StatusOK {
+		if d.path == "/renew" {
+			assert.True(t, sc.idMoved(old), sc.fail)
+		}
+		if d.aged && tr.passes && !sc.forGood { // else its failure is only logged
+			assert.Greater(t, intAttr(t, sc.item(), "expires"), time.Now().Add(50*time.Minute).Unix(), sc.fail)
+		}
+		assert.Equal(t, d.after, now, sc.fail)
+		assert.Equal(t, d.after, sc.opens(sc.browser), sc.fail)
+		if d.path == "/read" {
+			assert.Equal(t, "n token", w.Body.String(), sc.fail)
+		}
+	} else {
+		assert.False(t, tr.passes && !sc.forGood, "%s: %d", sc.fail, w.Code)
+		assert.GreaterOrEqual(t, w.Code, 400, sc.fail)
+		if now != d.before() {
+			assert.True(t, tr.mute, "%s: an error, and %q", sc.fail, now)
+			assert.Equal(t, d.after, now, sc.fail)
+		}
+		if now == d.before() && (d.path != "/renew" || !tr.mute) { // else it may be under an id that nobody was told
+			assert.Equal(t, d.before(), sc.opens(sc.browser), sc.fail)
+		}
+	}
+	if d.path == "/renew" && sc.idMoved(old) || d.path == "/logout" && now == deedNone || d.path == "/login?alice" && now == d.after {
+		assert.Equal(t, deedNone, sc.opens(old), "%s: the old cookie", sc.fail)
+	}
+	sc.unlocks(old, now)
+}
+
+// idMoved tells whether the session's item is another than that of a browser's cookie.
+func (sc *faultScene) idMoved(old *browser) bool {
+	sum := sha256.Sum256([]byte(idOf(old)))
+	return attr(sc.item(), "id") != "session_"+hex.EncodeToString(sum[:])
+}
+
+// unlocks expects that a lock which was left behind ends with its lease.
+func (sc *faultScene) unlocks(br *browser, now string) {
+	t := sc.t
+	t.Helper()
+	for _, item := range items(t, sc.b, sc.table) {
+		if _, locked := item["lock"]; locked {
+			assert.Equal(t, dynasession.Lock, sc.policy, sc.fail)
+			assert.LessOrEqual(t, intAttr(t, item, "lock"), time.Now().Add(dynasession.DefaultLockLease).UnixMilli(), sc.fail)
+		}
+	}
+	if sc.policy != dynasession.Lock || sc.b.server == nil || sc.opens(br) == deedNone {
+		return
+	}
+	time.Sleep(dynasession.DefaultLockLease + 2*time.Second) // in a bubble; servers' clocks may differ by two seconds
+	sc.ok("/set?later")
+	assert.NotEqual(t, now, sc.contents(), sc.fail)
+	assert.NotContains(t, sc.item(), "lock", sc.fail)
+}
+
+// verb is an operation of Store, and what it makes of the session that deeds begin with.
+type verb struct {
+	name  string
+	run   func(ctx context.Context, s *dynasession.Store, id string) (string, error)
+	gives string
+	after string
+	quick bool // it takes no longer than Config.Timeout
+}
+
+var verbs = []verb{
+	{"Read", func(ctx context.Context, s *dynasession.Store, id string) (string, error) {
+		data, err := s.Read(ctx, id)
+		return string(data), err
+	}, deedBefore, deedBefore + "alice", true},
+	{"Write", func(ctx context.Context, s *dynasession.Store, id string) (string, error) {
+		return "", s.Write(ctx, id, []byte(`{"n":7}`))
+	}, "", `{"n":7}alice`, true},
+	{"Destroy", func(ctx context.Context, s *dynasession.Store, id string) (string, error) {
+		return "", s.Destroy(ctx, id)
+	}, "", deedNone, true},
+	{"UpdateTimestamp", func(ctx context.Context, s *dynasession.Store, id string) (string, error) {
+		return "", s.UpdateTimestamp(ctx, id)
+	}, "", deedBefore + "alice", true},
+	{"Sweep", func(ctx context.Context, s *dynasession.Store, _ string) (string, error) {
+		stats, err := s.Sweep(ctx, dynasession.SweepOptions{})
+		return fmt.Sprint(stats.Deleted), err
+	}, "1", deedNone, true},
+	{"GC", func(ctx context.Context, s *dynasession.Store, _ string) (string, error) {
+		n, err := s.GC(ctx, 0)
+		return fmt.Sprint(n), err
+	}, "0", deedBefore + "alice", true},
+	{"UserSessions", func(ctx context.Context, s *dynasession.Store, _ string) (string, error) {
+		infos, err := s.UserSessions(ctx, "alice")
+		return fmt.Sprint(len(infos)), err
+	}, "1", deedBefore + "alice", true},
+	{"DestroyUser", func(ctx context.Context, s *dynasession.Store, _ string) (string, error) {
+		_, err := s.DestroyUser(ctx, "alice", nil) // whose count leaves out what no answer told
+		return "", err
+	}, "", deedNone, false},
+	{"Open", func(ctx context.Context, s *dynasession.Store, _ string) (string, error) {
+		return "", s.Open(ctx)
+	}, "", deedBefore + "alice", false},
+	{"CreateTable", func(ctx context.Context, s *dynasession.Store, _ string) (string, error) {
+		return "", s.CreateTable(ctx)
+	}, "", deedBefore + "alice", false},
+}
+
+// TestFaultsOfVerbs is TestFaults of Store's own operations.
+func TestFaultsOfVerbs(t *testing.T) {
+	t.Run("dynamotest", func(t *testing.T) {
+		for _, v := range verbs {
+			t.Run(v.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { v.tryTroubles(t, embedded(t), dynasession.DefaultTimeout, troubles) })
+			})
+		}
+	})
+	t.Run("local", func(t *testing.T) {
+		b := local(t)
+		for _, v := range verbs {
+			t.Run(v.name, func(t *testing.T) {
+				some := slices.DeleteFunc(slices.Clone(troubles), func(tr trouble) bool {
+					return !v.quick && (tr.slow || v.name == "DestroyUser" && tr.name != "reset after") // the bubble has them
+				})
+				v.tryTroubles(t, b, impatience, some)
+			})
+		}
+	})
+}
+
+func (v *verb) tryTroubles(t *testing.T, b *backend, patience time.Duration, troubles []trouble) {
+	cfg := dynasession.Config{Table: newTable(), UserIndex: "by-user"}
+	dry := v.scene(t, b, cfg)
+	b.calls.take()
+	got, err := v.run(t.Context(), dry.store, dry.id())
+	require.NoError(t, err)
+	require.Equal(t, v.gives, got)
+	require.Equal(t, v.after, dry.contents())
+	calls := len(b.calls.take())
+	dry.clear()
+	eachTrouble(t, troubles, calls, func(tr *trouble) *faultScene {
+		cfg.Timeout = tr.patience(patience)
+		return v.scene(t, b, cfg)
+	}, v.happen)
+}
+
+func (v *verb) scene(t *testing.T, b *backend, cfg dynasession.Config) *faultScene {
+	t.Helper()
+	patience := cfg.Timeout
+	cfg.Timeout = 0
+	sc := newFaultScene(t, b, cfg, deed{})
+	sc.ok("/login?alice")
+	if v.name == "Sweep" {
+		sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-2 * time.Minute) })
+	}
+	if cfg.Timeout = patience; patience != 0 {
+		sc.store = newStore(t, b, cfg)
+	}
+	return sc
+}
+
+func (v *verb) happen(sc *faultScene, tr *trouble) {
+	t := sc.t
+	t.Helper()
+	sc.spoil(tr)
+	got, err := v.run(t.Context(), sc.store, sc.id())
+	sc.b.calls.intercept(nil)
+	now := sc.contents()
+	if err == nil {
+		if v.name != "Sweep" || !tr.mute { // which does not count a delete that it did not hear of
+			assert.Equal(t, v.gives, got, sc.fail)
+		}
+		assert.Equal(t, v.after, now, sc.fail)
+		return
+	}
+	assert.False(t, tr.passes && !sc.forGood, "%s: %v", sc.fail, err)
+	assert.ErrorIs(t, err, dynasession.ErrUnavailable, sc.fail)
+	assert.NotContains(t, err.Error(), sc.id(), sc.fail)
+	if before := deedBefore + "alice"; now != before {
+		assert.True(t, tr.mute || v.name == "DestroyUser", "%s: %v, and %q", sc.fail, err, now)
+		assert.Equal(t, v.after, now, sc.fail)
+	}
+}

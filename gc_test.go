@@ -1,0 +1,232 @@
+package dynasession_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+)
+
+// fill puts items into a table, 25 a call, and as many calls at once.
+func fill(t *testing.T, b *backend, table string, items []map[string]types.AttributeValue) {
+	t.Helper()
+	const batch, parallel = 25, 8
+	work := make(chan []types.WriteRequest)
+	var wg sync.WaitGroup
+	for range parallel {
+		wg.Go(func() {
+			for requests := range work {
+				for len(requests) > 0 {
+					out, err := b.client.BatchWriteItem(context.Background(), &dynamodb.BatchWriteItemInput{
+						RequestItems: map[string][]types.WriteRequest{table: requests},
+					})
+					if !assert.NoError(t, err) {
+						break
+					}
+					requests = out.UnprocessedItems[table]
+				}
+			}
+		})
+	}
+	for some := range slices.Chunk(items, batch) {
+		var requests []types.WriteRequest
+		for _, item := range some {
+			requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: item}})
+		}
+		work <- requests
+	}
+	close(work)
+	wg.Wait()
+}
+
+// heldMemory samples what is in use after a collection, at one in fifty deletes.
+type heldMemory struct {
+	next    dynamodb.HTTPClient
+	deletes atomic.Int64
+	mu      sync.Mutex
+	most    uint64
+}
+
+func (h *heldMemory) Do(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DeleteItem") && h.deletes.Add(1)%50 == 0 {
+		h.sample()
+	}
+	return h.next.Do(r)
+}
+
+func (h *heldMemory) sample() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	h.most = max(h.most, m.HeapAlloc)
+	return m.HeapAlloc
+}
+
+// A sweep over 100,000 items, broken off and started again, while users come back to
+// sessions that it is about to delete for being unused.
+func TestSweepOfAFullTable(t *testing.T) {
+	const (
+		size, expired, unused = 100_000, 8000, 2000
+		segments              = 4
+		pageSize              = 1 << 20 // Scan's
+		ceiling               = 20_000  // units a second
+	)
+	b := local(t)
+	memory := &heldMemory{}
+	b.client = dynamodb.New(b.client.Options(), func(o *dynamodb.Options) { memory.next, o.HTTPClient = o.HTTPClient, memory })
+	table := newTable()
+	cfg := dynasession.Config{Table: table, IdleTimeout: time.Hour, TouchAfter: time.Minute}
+	s := newStore(t, b, cfg)
+	now := time.Now()
+	ids := make([]string, unused)
+	var all []map[string]types.AttributeValue
+	add := func(hash string, expires time.Time) {
+		all = append(all, map[string]types.AttributeValue{
+			"id": str("session_" + hash), "expires": num(epochText(expires)), "born": num(epochText(now.Add(-2 * time.Hour))),
+			"rev": num("1"), "w": str("creation"), "data": str(`{"note":"` + strings.Repeat("x", 300) + `"}`),
+		})
+	}
+	for i := range size {
+		switch {
+		case i < expired:
+			add(fmt.Sprintf("%064x", i), now.Add(-time.Hour))
+		case i < expired+unused: // for half an hour, but alive
+			ids[i-expired] = fmt.Sprintf("%043d", i)
+			hash := sha256.Sum256([]byte(ids[i-expired]))
+			add(hex.EncodeToString(hash[:]), now.Add(30*time.Minute))
+		default:
+			add(fmt.Sprintf("%064x", i), now.Add(59*time.Minute))
+		}
+	}
+	fill(t, b, table, all)
+	all = nil
+
+	// The users: each comes back, and then the session must not go any more.
+	tells := func(f func(s *dynasession.Session)) func(*dynasession.Session, http.ResponseWriter, *http.Request) {
+		return func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
+			if s.IsNew() {
+				write(w, "new")
+				return
+			}
+			f(s)
+			write(w, "old")
+		}
+	}
+	h := s.Middleware(app{
+		"/read":  tells(func(*dynasession.Session) {}),
+		"/set":   tells(func(s *dynasession.Session) { s.Set("back", true) }),
+		"/renew": tells(func(s *dynasession.Session) { s.Renew() }),
+	})
+	old := func(id, path string) (*httptest.ResponseRecorder, bool) {
+		w := askAs(h, id, path)
+		return w, w.Code == http.StatusOK && w.Body.String() == "old"
+	}
+	alive := make(map[string]bool)
+	stop := make(chan struct{})
+	var mu sync.Mutex
+	var users sync.WaitGroup
+	for u := range 3 {
+		users.Go(func() {
+			for _, id := range ids[u*unused/3 : (u+1)*unused/3] {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				w, ok := old(id, []string{"/read", "/set", "/renew"}[u])
+				if u == 2 && ok {
+					id = onlyCookie(t, w).Value
+				}
+				// What was only read may go while it is; whoever reads it once more keeps it.
+				if u == 0 && ok {
+					_, ok = old(id, "/read")
+				}
+				if ok {
+					mu.Lock()
+					alive[id] = true
+					mu.Unlock()
+				}
+			}
+		})
+	}
+
+	base := memory.sample()
+	var told []dynasession.SweepStats
+	sweep := func(ctx context.Context, pages int) (dynasession.SweepStats, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		told = told[:0]
+		begin, most := time.Now(), 0.0
+		stats, err := s.Sweep(ctx, dynasession.SweepOptions{
+			MaxLifetime: 15 * time.Minute, Segments: segments, UnitsPerSecond: ceiling,
+			Progress: func(p dynasession.SweepStats) {
+				told = append(told, p)
+				if len(told) == pages {
+					cancel()
+				}
+				most = max(most, p.ReadUnits+p.WriteUnits-ceiling*time.Since(begin).Seconds())
+			},
+		})
+		// Each segment may have one call ahead of the ceiling: 1 MB read eventually is 128 units.
+		assert.LessOrEqual(t, most, float64(segments*128))
+		return stats, err
+	}
+	first, err := sweep(t.Context(), 5)
+	require.ErrorIs(t, err, context.Canceled)
+	require.GreaterOrEqual(t, len(told), 5)
+	assert.Positive(t, first.Scanned)
+	assert.Less(t, first.Scanned, size)
+	second, err := sweep(t.Context(), -1)
+	require.NoError(t, err)
+	close(stop)
+	users.Wait()
+
+	assert.True(t, slices.IsSortedFunc(told, func(a, b dynasession.SweepStats) int {
+		return min(b.Scanned-a.Scanned, b.Expired-a.Expired, b.Deleted-a.Deleted) * -1
+	}), "progress goes one way")
+	assert.Equal(t, second, told[len(told)-1])
+	deleted := first.Deleted + second.Deleted
+	t.Logf("broken off after %d items, then %d; %d deleted; %d users came back in time; at most %.1f MB held, a page is 1 MB, segments %d",
+		first.Scanned, second.Scanned, deleted, len(alive), float64(memory.most-base)/pageSize, segments)
+	assert.NotEmpty(t, alive)
+	for id := range alive {
+		if _, ok := old(id, "/read"); !ok {
+			t.Error("a session in use was deleted")
+		}
+	}
+	assert.Equal(t, size-deleted, count(t, b, table))
+	assert.GreaterOrEqual(t, deleted, expired)
+	last, err := s.GC(t.Context(), 15*time.Minute)
+	require.NoError(t, err)
+	assert.Zero(t, last)
+	// A page becomes maps of attributes, several times as large.
+	assert.Less(t, memory.most-base, uint64(segments*pageSize*8))
+}
+
+func count(t *testing.T, b *backend, table string) (n int) {
+	t.Helper()
+	for pages := dynamodb.NewScanPaginator(b.client, &dynamodb.ScanInput{TableName: &table, Select: types.SelectCount}); pages.HasMorePages(); {
+		page, err := pages.NextPage(t.Context())
+		require.NoError(t, err)
+		n += int(page.Count)
+	}
+	return n
+}

@@ -1,0 +1,1021 @@
+package dynasession_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+)
+
+// Histories: browsers with several tabs each send random requests to several servers, while
+// the network loses, delays and garbles. What every request saw and was told is recorded,
+// and porcupine looks for an order of all loads and saves that explains it. There is none if
+// a change was lost or counted twice, if one came from nowhere, if a save was seen in part, or
+// if a session lived on after its end.
+//
+// A seed repeats the random choices. It does not repeat the scheduler's, but in the bubbles
+// of the embedded backend, where time passes only by the network's pauses, it comes near.
+
+var (
+	historySeed = flag.Uint64("seed", 0, "of the histories' first round; 0: another one each time")
+	historyOps  = flag.Int("ops", 10_000, "the number of requests in the histories, at least")
+)
+
+const (
+	historyServers  = 3
+	historyBrowsers = 4
+	historyTabs     = 3
+	historyRequests = 25 // of each tab
+	historyLease    = 3 * time.Second
+	historyTouch    = time.Minute
+)
+
+func TestHistories(t *testing.T) {
+	seed := *historySeed
+	if seed == 0 {
+		seed = rand.Uint64() >> 1
+	}
+	t.Logf("seed %d", seed)
+	onLocal := *historyOps / 6
+	t.Run("dynamotest", func(t *testing.T) {
+		runHistories(t, seed, *historyOps-onLocal, func(t *testing.T, p plan) (h *history) {
+			synctest.Test(t, func(t *testing.T) { h = newHistory(t, embedded(t), p).run() })
+			return h
+		})
+	})
+	t.Run("local", func(t *testing.T) {
+		b := local(t)
+		runHistories(t, seed, onLocal, func(t *testing.T, p plan) *history { return newHistory(t, b, p).run() })
+	})
+}
+
+func runHistories(t *testing.T, seed uint64, ops int, round func(*testing.T, plan) *history) {
+	began, done, told := time.Now(), 0, 0
+	var sum tally
+	for ; done < ops && !t.Failed(); seed++ {
+		h := round(t, planOf(seed))
+		h.check(t)
+		done += int(h.requests.Load())
+		sum.add(&h.tally)
+		if done/50_000 > told {
+			told = done / 50_000
+			t.Logf("%d requests in %v; next seed %d; %v", done, time.Since(began).Round(time.Second), seed+1, &sum)
+		}
+	}
+	t.Logf("%d requests, up to seed %d: %v", done, seed-1, &sum)
+}
+
+// plan is what a round is like.
+type plan struct {
+	seed     uint64
+	policies [historyServers]dynasession.Concurrency
+	percent  float64 // of all calls that meet a fault
+	config   dynasession.Config
+	// strict: only locks, and nobody changes anything after Session.Save, which gives them up.
+	strict bool
+}
+
+func planOf(seed uint64) plan {
+	p := plan{seed: seed}
+	rng := p.rng(0)
+	all := []dynasession.Concurrency{dynasession.Merge, dynasession.Lock, dynasession.LastWriteWins}
+	for i := range p.policies {
+		p.policies[i] = all[seed%4%3]
+		if seed%4 == 3 { // Merge and Lock may meet
+			p.policies[i] = all[i%2]
+		}
+	}
+	p.strict = p.all(dynasession.Lock) && rng.IntN(2) == 0
+	p.percent = []float64{0, 2, 8}[rng.IntN(3)]
+	p.config = dynasession.Config{
+		IdleTimeout: 100 * time.Hour, Lifetime: 1000 * time.Hour, TouchAfter: historyTouch,
+		LockLease: historyLease, Timeout: 3 * time.Second,
+		BinaryData: rng.IntN(4) == 0, ForeignWriters: rng.IntN(4) == 0, NoCompression: rng.IntN(4) == 0,
+	}
+	if rng.IntN(4) == 0 {
+		p.config.EncryptionKeys = [][]byte{bytes.Repeat([]byte{7}, 32)}
+	}
+	return p
+}
+
+func (p *plan) rng(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.seed, stream)) }
+
+func (p *plan) all(c dynasession.Concurrency) bool {
+	return !slices.ContainsFunc(p.policies[:], func(other dynasession.Concurrency) bool { return other != c })
+}
+
+func (p plan) String() string {
+	return fmt.Sprintf("seed %d: %v, %v%% faults", p.seed, p.policies, p.percent)
+}
+
+// tally counts what happened, to show that the histories are not idle.
+type tally struct {
+	loads, saves, creates, renewals, ends, refused, unsure, failedLoads, faults atomic.Int64
+}
+
+func (n *tally) counters() []*atomic.Int64 {
+	return []*atomic.Int64{&n.loads, &n.saves, &n.creates, &n.renewals, &n.ends, &n.refused, &n.unsure, &n.failedLoads, &n.faults}
+}
+
+func (n *tally) add(m *tally) {
+	to := n.counters()
+	for i, c := range m.counters() {
+		to[i].Add(c.Load())
+	}
+}
+
+func (n *tally) String() string {
+	var b strings.Builder
+	names := strings.Fields("loads saves creations renewals ends refused unknown failed-loads faults")
+	for i, c := range n.counters() {
+		fmt.Fprintf(&b, "%d %s, ", c.Load(), names[i])
+	}
+	return strings.TrimSuffix(b.String(), ", ")
+}
+
+// contents is a session's: numbers of which none is set twice, so that each tells its writer.
+type contents struct {
+	reg   [3]int // set and deleted; 0: absent
+	token int    // set and popped
+	count int    // updated
+	user  string
+}
+
+const keyToken, keyCount = "token", "count"
+
+func regKey(i int) string { return "r" + strconv.Itoa(i) }
+
+func contentsOf(s *dynasession.Session) (c contents) {
+	for i := range c.reg {
+		c.reg[i], _ = dynasession.Get[int](s, regKey(i))
+	}
+	c.token, _ = dynasession.Get[int](s, keyToken)
+	c.count, _ = dynasession.Get[int](s, keyCount)
+	c.user = s.User()
+	return c
+}
+
+const dropped = -1
+
+// change is what a request did: to a number 0 is nothing, dropped a deletion.
+type change struct {
+	contents
+	popped  int // the token that was taken
+	renew   bool
+	destroy bool // before all else
+}
+
+func (c *change) none() bool { return *c == change{} }
+
+func (c *change) onto(old contents) contents {
+	for i, v := range c.reg {
+		old.reg[i] = putNumber(old.reg[i], v)
+	}
+	old.token = putNumber(old.token, c.token)
+	old.count += c.count
+	if c.user != "" {
+		old.user = c.user
+	}
+	return old
+}
+
+func putNumber(old, v int) int {
+	switch v {
+	case 0:
+		return old
+	case dropped:
+		return 0
+	}
+	return v
+}
+
+// life is a session's, under all the ids that renewals give it.
+type life struct {
+	id string // "" before the creation, and after the end
+	contents
+}
+
+type eventKind string
+
+const (
+	isCreated   eventKind = "created"
+	isSeen      eventKind = "seen"
+	isNot       eventKind = "is not" // the id opens nothing
+	isSaved     eventKind = "saved"
+	isDestroyed eventKind = "destroyed"
+	isSignedOut eventKind = "signed out" // by DestroyUser
+)
+
+// event is one atomic step of a history.
+type event struct {
+	kind   eventKind
+	id     string // that the request came with
+	newID  string // of isCreated, and of isSaved with a renewal
+	seen   contents
+	change change
+	after  *contents // what the session showed after its save
+	policy dynasession.Concurrency
+	strict bool // the lock kept all others out since seen
+	maybe  bool // nobody knows whether it happened
+}
+
+// step tells whether e can happen in state, and what is then.
+func (e *event) step(state life) (bool, life) {
+	switch e.kind {
+	case isCreated:
+		return state == life{}, life{e.newID, e.seen}
+	case isSeen:
+		return state.id == e.id && state.contents == e.seen, state
+	case isNot:
+		return state.id != e.id, state
+	case isDestroyed:
+		if state.id == e.id {
+			state.id = ""
+		}
+		return true, state
+	case isSignedOut:
+		if state.user == e.seen.user {
+			state.id = ""
+		}
+		return true, state
+	}
+	next, ok := e.save(state)
+	if e.maybe && !ok {
+		return true, state
+	}
+	return ok, next
+}
+
+func (e *event) save(state life) (life, bool) {
+	switch {
+	case state.id != e.id,
+		e.change.popped != 0 && e.policy != dynasession.LastWriteWins && state.token != e.change.popped,
+		e.strict && state.contents != e.seen:
+		return state, false
+	}
+	next := state
+	if e.policy == dynasession.LastWriteWins && !e.change.renew {
+		next.contents = e.seen
+	}
+	next.contents = e.change.onto(next.contents)
+	if e.change.renew {
+		next.id = e.newID
+	}
+	return next, e.after == nil || *e.after == next.contents
+}
+
+func (e *event) String() string {
+	s := fmt.Sprintf("%-10s %.5s", e.kind, e.id)
+	switch e.kind {
+	case isCreated:
+		s += fmt.Sprintf("%.5s %v", e.newID, e.seen)
+	case isSeen:
+		s += fmt.Sprintf(" %v", e.seen)
+	case isSaved:
+		s += fmt.Sprintf(" %v popped %d", e.change.contents, e.change.popped)
+		if e.change.renew {
+			s += fmt.Sprintf(", now %.5s", e.newID)
+		}
+		if e.after != nil {
+			s += fmt.Sprintf(", makes %v", *e.after)
+		}
+	}
+	if e.maybe {
+		s += " (unknown)"
+	}
+	return s
+}
+
+var historyModel = porcupine.Model{
+	Init: func() any { return life{} },
+	Step: func(state, input, _ any) (bool, any) { return input.(*event).step(state.(life)) },
+}
+
+// history is one round.
+type history struct {
+	plan
+	tally
+	b        *backend
+	table    string
+	servers  []http.Handler
+	stores   []*dynasession.Store
+	browsers []*historyBrowser
+	bubble   bool
+
+	clock    atomic.Int64 // counts the beginnings and ends of steps
+	numbers  atomic.Int64 // for contents
+	requests atomic.Int64
+	late     sync.WaitGroup
+
+	mu     sync.Mutex
+	lives  [][]porcupine.Operation
+	owner  []*historyBrowser
+	lifeOf map[string]int // by id
+	logout map[*historyBrowser][]porcupine.Operation
+	faulty []string // what must not be, beside an impossible history
+}
+
+// historyBrowser is the jar that its tabs share.
+type historyBrowser struct {
+	user string
+	mu   sync.Mutex
+	id   string
+	old  []string
+}
+
+func newHistory(t *testing.T, b *backend, p plan) *history {
+	h := &history{plan: p, b: b, table: newTable(), bubble: b.server != nil, lifeOf: map[string]int{}, logout: map[*historyBrowser][]porcupine.Operation{}}
+	newStore(t, b, h.with(dynasession.Merge))
+	for i, policy := range p.policies {
+		w := &wire{history: h, rng: p.rng(100 + uint64(i))}
+		client := dynamodb.New(b.client.Options(), func(o *dynamodb.Options) {
+			w.next, o.HTTPClient = o.HTTPClient, w
+		})
+		store, err := dynasession.New(client, h.with(policy))
+		require.NoError(t, err)
+		h.stores = append(h.stores, store)
+		h.servers = append(h.servers, store.Middleware(http.HandlerFunc(serveVisit)))
+	}
+	for i := range historyBrowsers {
+		h.browsers = append(h.browsers, &historyBrowser{user: "user" + strconv.Itoa(i)})
+	}
+	return h
+}
+
+func (h *history) with(policy dynasession.Concurrency) dynasession.Config {
+	cfg := h.config
+	cfg.Table, cfg.UserIndex, cfg.Concurrency = h.table, "by-user", policy
+	cfg.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+		if v := visitOf(r.Context()); v != nil {
+			v.err = err
+		}
+		http.Error(w, "", http.StatusServiceUnavailable)
+	}
+	cfg.Logger, cfg.Observer = spoken.logger(), spoken.observe
+	return cfg
+}
+
+// run lets all tabs do their requests, and reads everything at the end.
+func (h *history) run() *history {
+	var tabs sync.WaitGroup
+	for i := range historyBrowsers * historyTabs {
+		tabs.Go(func() {
+			tab := &tab{history: h, browser: h.browsers[i%historyBrowsers], nr: i, rng: h.rng(uint64(i) + 1)}
+			for range historyRequests {
+				tab.act()
+			}
+		})
+	}
+	tabs.Wait()
+	h.late.Wait()
+	if h.b.server != nil {
+		h.b.server.ClearFaults()
+	}
+	h.readAll()
+	return h
+}
+
+func (h *history) tick() int64 { return h.clock.Add(1) }
+
+func (h *history) fault(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faulty = append(h.faulty, fmt.Sprintf(format, args...))
+}
+
+// record adds e to the history of its session, which begins with isCreated.
+func (h *history) record(who *tab, call int64, e *event) {
+	ret := h.tick()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	op := porcupine.Operation{ClientId: who.nr, Input: e, Call: call, Return: ret}
+	if e.maybe {
+		op.Return = 1 << 60 // at any later time, or never
+	}
+	if e.kind == isSignedOut {
+		h.logout[who.browser] = append(h.logout[who.browser], op)
+		return
+	}
+	nr, known := h.lifeOf[e.id]
+	if e.kind == isCreated {
+		nr = len(h.lives)
+		h.lives, h.owner = append(h.lives, nil), append(h.owner, who.browser)
+	} else if !known {
+		panic("an id from nowhere")
+	}
+	if e.newID != "" {
+		h.lifeOf[e.newID] = nr
+	}
+	h.lives[nr] = append(h.lives[nr], op)
+}
+
+// readAll asks for every id that there ever was, so that nothing that was acknowledged can be
+// missing unseen. Locks that were left behind must let a request in after their lease.
+func (h *history) readAll() {
+	h.mu.Lock()
+	var ids []string
+	for id := range h.lifeOf {
+		if !strings.HasPrefix(id, lostID) {
+			ids = append(ids, id)
+		}
+	}
+	h.mu.Unlock()
+	slices.Sort(ids)
+	policies := []dynasession.Concurrency{dynasession.Merge}
+	if h.bubble {
+		time.Sleep(historyLease + 3*time.Second)
+		policies = append(policies, dynasession.Lock)
+	}
+	for _, policy := range policies {
+		store, err := dynasession.New(h.b.client, h.with(policy))
+		if err != nil {
+			panic(err)
+		}
+		server := store.Middleware(http.HandlerFunc(serveVisit))
+		for _, id := range ids {
+			reader := &tab{history: h, browser: &historyBrowser{id: id}, nr: historyBrowsers * historyTabs}
+			v := &visit{tab: reader, id: id, readOnly: true}
+			v.send(server)
+			if v.err != nil {
+				h.fault("at the end, with %v: %v", policy, v.err)
+			}
+		}
+	}
+}
+
+// check looks for an order that explains every session's history.
+func (h *history) check(t *testing.T) {
+	t.Helper()
+	for _, what := range h.faulty {
+		assert.Fail(t, what, h.plan)
+	}
+	for nr, life := range h.lives {
+		life = append(life, h.logout[h.owner[nr]]...)
+		result := porcupine.CheckOperationsTimeout(historyModel, life, time.Minute)
+		if !assert.Equal(t, porcupine.Ok, result, "%v; repeat it with -seed", h.plan) {
+			t.Log(tellHistory(life))
+			return
+		}
+	}
+}
+
+func tellHistory(life []porcupine.Operation) string {
+	slices.SortFunc(life, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	var b strings.Builder
+	b.WriteString("begin, end, tab, step; contents are {[registers] token count user}\n")
+	for _, op := range life {
+		end := strconv.FormatInt(op.Return, 10)
+		if op.Return == 1<<60 {
+			end = "?"
+		}
+		fmt.Fprintf(&b, "%5d %5s %2d %v\n", op.Call, end, op.ClientId, op.Input)
+	}
+	return b.String()
+}
+
+// tab sends one request after the other.
+type tab struct {
+	*history
+	browser *historyBrowser
+	nr      int
+	rng     *rand.Rand
+}
+
+func (c *tab) chance(percent int) bool { return c.rng.IntN(100) < percent }
+
+// pause is a moment for others.
+func (c *tab) pause() {
+	if c.bubble {
+		time.Sleep(time.Duration(c.rng.IntN(20)) * time.Millisecond)
+	}
+}
+
+// pauseLong is time for several writes of others.
+func (c *tab) pauseLong() {
+	for range 20 {
+		c.pause()
+	}
+}
+
+func (c *tab) act() {
+	c.pause()
+	n := c.rng.IntN(1000)
+	store := c.stores[c.rng.IntN(historyServers)]
+	switch {
+	case n < 4:
+		c.collect(store)
+	case n < 5 || c.bubble && n < 12:
+		c.signOut(store)
+	case c.bubble && n < 20:
+		time.Sleep(historyTouch) // until the expiry is due to be moved
+	}
+	c.requests.Add(1)
+	v := &visit{tab: c, id: c.ticket(), policy: -1}
+	nr := c.rng.IntN(historyServers)
+	v.policy = c.policies[nr]
+	v.send(c.servers[nr])
+}
+
+// ticket is the id that the request carries: that of the jar, or at times one from before.
+func (c *tab) ticket() string {
+	b := c.browser
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.old) > 0 && c.chance(4) {
+		return b.old[c.rng.IntN(len(b.old))]
+	}
+	return b.id
+}
+
+// collect sweeps. There is nothing to sweep: who loses a session here has lost it.
+func (c *tab) collect(store *dynasession.Store) {
+	_, _ = store.GC(context.Background(), time.Duration(c.rng.IntN(2))*50*time.Hour)
+}
+
+func (c *tab) signOut(store *dynasession.Store) {
+	call := c.tick()
+	_, err := store.DestroyUser(context.Background(), c.browser.user, nil)
+	c.record(c, call, &event{kind: isSignedOut, seen: contents{user: c.browser.user}, maybe: err != nil})
+}
+
+// visit is one request, on both sides.
+type visit struct {
+	*tab
+	id       string // the cookie's, later the session's
+	policy   dynasession.Concurrency
+	readOnly bool
+	seen     contents // as loaded or last saved
+	alone    bool     // it has the lock
+	cancel   context.CancelFunc
+
+	saving  bool
+	call    int64 // when the save began
+	change  change
+	fresh   bool // the session has no item yet
+	sess    *dynasession.Session
+	lossy   atomic.Bool // an answer to one of its writes was lost
+	err     error       // that the middleware answered with
+	created []string
+}
+
+type visitKey struct{}
+
+func visitOf(ctx context.Context) *visit {
+	v, _ := ctx.Value(visitKey{}).(*visit)
+	return v
+}
+
+func (v *visit) send(server http.Handler) {
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), visitKey{}, v))
+	defer cancel()
+	v.cancel = cancel
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://shop.example.com/", http.NoBody)
+	if v.id != "" {
+		r.AddCookie(&http.Cookie{Name: cookieName, Value: v.id})
+	}
+	w := httptest.NewRecorder()
+	if panicked := serve(server, w, r); panicked {
+		return // the browser gets nothing
+	}
+	if v.saving {
+		v.saved(v.err, nil)
+	}
+	v.keepCookies(w.Result().Cookies())
+}
+
+func serve(server http.Handler, w http.ResponseWriter, r *http.Request) (panicked bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+				panic(p)
+			}
+			panicked = true
+		}
+	}()
+	server.ServeHTTP(w, r)
+	return false
+}
+
+func (v *visit) keepCookies(cookies []*http.Cookie) {
+	b := v.browser
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range cookies {
+		if c.MaxAge < 0 {
+			b.id = ""
+			continue
+		}
+		if !slices.Contains(v.created, c.Value) {
+			v.fault("a cookie of a session that this request did not make")
+		}
+		b.id = c.Value
+		b.old = append(b.old, c.Value)
+	}
+	for _, id := range v.created {
+		if v.err == nil && !v.change.destroy && !slices.ContainsFunc(cookies, func(c *http.Cookie) bool { return c.Value == v.created[len(v.created)-1] }) {
+			v.fault("no cookie for the new session %.5s", id)
+		}
+	}
+}
+
+// serveVisit is the handler of all requests.
+func serveVisit(w http.ResponseWriter, r *http.Request) { visitOf(r.Context()).serve(w, r) }
+
+func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
+	call := v.tick()
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		v.failedLoads.Add(1)
+		if v.percent == 0 {
+			v.fault("load: %v", err)
+		}
+		return
+	}
+	v.loads.Add(1)
+	v.sess, v.fresh, v.seen = sess, sess.IsNew(), contentsOf(sess)
+	v.alone = v.strict && !v.fresh
+	switch {
+	case v.fresh && v.seen != contents{}:
+		v.fault("a new session is not empty")
+	case v.fresh && v.id != "":
+		v.record(v.tab, call, &event{kind: isNot, id: v.id})
+	case !v.fresh:
+		v.record(v.tab, call, &event{kind: isSeen, id: v.id, seen: v.seen})
+	}
+	if v.readOnly {
+		return
+	}
+	v.pause()
+	if v.chance(20) {
+		if v.act(); !v.saveNow(r.Context()) || v.strict {
+			return
+		}
+		v.pause()
+	}
+	v.act()
+	switch {
+	case v.chance(3):
+		panic(http.ErrAbortHandler)
+	case v.chance(5):
+		v.cancel() // the client goes away
+	}
+	v.begin()
+	if v.chance(50) {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// act changes the session at random, each key once at most.
+func (v *visit) act() {
+	v.change = change{}
+	if v.chance(25) {
+		return
+	}
+	if !v.fresh && v.chance(4) {
+		v.change.destroy = true
+		v.sess.Destroy()
+		if v.chance(70) {
+			return
+		}
+	}
+	for i := range v.seen.reg {
+		if v.chance(30) {
+			v.actOn(i)
+		}
+	}
+	if v.chance(30) {
+		v.count()
+	}
+	switch held := v.sess.Has(keyToken); {
+	case held && v.chance(40):
+		v.change.popped, _ = dynasession.Pop[int](v.sess, keyToken)
+		v.change.token = dropped
+	case !held && v.chance(40):
+		v.change.token = v.number()
+		v.sess.Set(keyToken, v.change.token)
+	}
+	switch {
+	case v.chance(5):
+		v.change.renew, v.change.user = true, v.browser.user
+		v.sess.SetUser(v.change.user)
+	case v.chance(4):
+		v.change.renew = true
+		v.sess.Renew()
+	}
+}
+
+func (v *visit) actOn(reg int) {
+	switch {
+	case v.chance(75):
+		v.change.reg[reg] = v.number()
+		v.sess.Set(regKey(reg), v.change.reg[reg])
+	case v.sess.Has(regKey(reg)): // else it is no change
+		v.change.reg[reg] = dropped
+		v.sess.Delete(regKey(reg))
+	}
+}
+
+func (v *visit) count() {
+	v.change.count++
+	dynasession.Update(v.sess, keyCount, func(n int) int { return n + 1 })
+}
+
+func (v *visit) number() int { return int(v.numbers.Add(1)) }
+
+// begin is before what may save.
+func (v *visit) begin() {
+	v.saving, v.call = true, v.tick()
+	v.lossy.Store(false)
+}
+
+// saveNow saves inside the handler, and a few times more if DynamoDB is not available, also
+// with a change on top.
+func (v *visit) saveNow(ctx context.Context) bool {
+	v.begin()
+	first := v.change
+	err := v.sess.Save(ctx)
+	for range 2 {
+		if !errors.Is(err, dynasession.ErrUnavailable) || first.destroy {
+			break
+		}
+		v.pauseLong()
+		if v.chance(30) {
+			v.count()
+		}
+		err = v.sess.Save(ctx)
+	}
+	if v.lossy.Load() && v.change != first && (err != nil || v.policy == dynasession.LastWriteWins) {
+		v.unknown(first) // it may have taken effect, alone or before the second
+	}
+	after := contentsOf(v.sess)
+	v.saved(err, &after)
+	v.saving, v.alone, v.seen, v.fresh = false, false, after, v.sess.IsNew()
+	return err == nil
+}
+
+// saved records what a save was told. after is what the session shows then; nil: nobody
+// has looked.
+func (v *visit) saved(err error, after *contents) {
+	lossy := v.lossy.Load()
+	if err != nil {
+		v.failed(err, lossy)
+		return
+	}
+	c := v.change
+	if c.destroy {
+		v.ends.Add(1)
+		v.record(v.tab, v.call, &event{kind: isDestroyed, id: v.id})
+		v.seen, v.fresh = contents{}, true
+	}
+	switch {
+	case v.fresh:
+		v.madeNew()
+	case c.none():
+	default:
+		e := &event{kind: isSaved, id: v.id, seen: v.seen, change: c, policy: v.policy, strict: v.alone}
+		if !lossy {
+			e.after = after // after a lost answer, the item may be newer than this save
+		}
+		if c.renew {
+			v.renewals.Add(1)
+			e.newID = v.nextID()
+		}
+		v.saves.Add(1)
+		v.record(v.tab, v.call, e)
+		if lossy && v.policy == dynasession.LastWriteWins {
+			v.unknown(c) // which may write again what it had written
+		}
+		if c.renew {
+			v.id = e.newID
+		}
+	}
+}
+
+func (v *visit) madeNew() {
+	c := v.change.onto(contents{})
+	if c == (contents{}) {
+		return
+	}
+	v.creates.Add(1)
+	id := v.nextID()
+	v.record(v.tab, v.call, &event{kind: isCreated, newID: id, seen: c})
+	v.id = id
+}
+
+// nextID is the id that the save has given the session.
+func (v *visit) nextID() string {
+	id := v.sess.ID()
+	if id == "" || id == v.id {
+		v.fault("a session has no new id")
+		id = lostID + strconv.Itoa(v.number())
+	}
+	v.created = append(v.created, id)
+	return id
+}
+
+func (v *visit) failed(err error, lossy bool) {
+	v.refused.Add(1)
+	gone, conflict := errors.Is(err, dynasession.ErrGone), errors.Is(err, dynasession.ErrConflict)
+	if v.percent == 0 && !gone && (!conflict || v.change.popped == 0) {
+		v.fault("save: %v", err)
+	}
+	switch {
+	case v.change.destroy:
+		v.record(v.tab, v.call, &event{kind: isDestroyed, id: v.id, maybe: true})
+	case v.fresh: // nobody knows its id
+	case lossy:
+		v.unknown(v.change)
+	case gone:
+		v.record(v.tab, v.call, &event{kind: isNot, id: v.id})
+	}
+}
+
+const lostID = "lost "
+
+// unknown records a save of which nobody knows whether it took effect.
+func (v *visit) unknown(c change) {
+	v.unsure.Add(1)
+	if c.none() || v.fresh {
+		return
+	}
+	e := &event{kind: isSaved, id: v.id, seen: v.seen, change: c, policy: v.policy, maybe: true}
+	if c.renew {
+		e.newID = lostID + strconv.Itoa(v.number())
+	}
+	v.record(v.tab, v.call, e)
+	if v.policy == dynasession.LastWriteWins && !c.renew {
+		again := *e
+		v.record(v.tab, v.call, &again) // a late copy writes it a second time: nothing forbids that here
+	}
+}
+
+// wire is a server's way to DynamoDB. It takes its time, and things go wrong on it.
+type wire struct {
+	*history
+	next dynamodb.HTTPClient
+
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+
+func (w *wire) Do(r *http.Request) (*http.Response, error) {
+	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	w.delay(10)
+	what := w.roll()
+	if what != wireFine {
+		w.faults.Add(1)
+	}
+	switch what {
+	case wireDropped: // nothing has happened, though only the test knows
+		return nil, errReset
+	case wireLate:
+		if op != "PutItem" { // a late creation is the one thing that nothing stops
+			return nil, w.sendLate(r)
+		}
+	case wireSpoiled:
+		w.b.server.Fault(w.spoil(op))
+	}
+	resp, err := w.next.Do(r)
+	if what == wireUnanswered && err == nil {
+		_ = resp.Body.Close()
+		resp, err = nil, errReset
+	}
+	w.delay(10)
+	return w.witness(r, op, resp, err)
+}
+
+// witness notes whether the answer says what has become of a write.
+func (w *wire) witness(r *http.Request, op string, resp *http.Response, err error) (*http.Response, error) {
+	told := false
+	if err == nil {
+		body, broken := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(body))
+		if broken != nil {
+			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), iotestErr{broken}))
+		}
+		sum := resp.Header.Get("X-Amz-Crc32")
+		told = broken == nil && json.Valid(body) && resp.StatusCode < http.StatusInternalServerError &&
+			(sum == "" || sum == strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10))
+	}
+	if !told {
+		w.lose(r, op)
+	}
+	return resp, err
+}
+
+type iotestErr struct{ err error }
+
+func (e iotestErr) Read([]byte) (int, error) { return 0, e.err }
+
+func (w *wire) lose(r *http.Request, op string) {
+	if v := visitOf(r.Context()); v != nil && op != "GetItem" {
+		v.lossy.Store(true)
+	}
+}
+
+// sendLate breaks the connection to the client, and lets the request arrive later.
+func (w *wire) sendLate(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	w.lose(r, op)
+	late := r.Clone(context.WithoutCancel(r.Context()))
+	late.Body = io.NopCloser(bytes.NewReader(body))
+	w.late.Go(func() {
+		w.delay(200)
+		if resp, err := w.next.Do(late); err == nil {
+			_ = resp.Body.Close()
+		}
+	})
+	return errReset
+}
+
+type wireFault int
+
+const (
+	wireFine wireFault = iota
+	wireDropped
+	wireUnanswered
+	wireLate
+	wireSpoiled
+)
+
+func (w *wire) roll() wireFault {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.rng.Float64()*100 >= w.percent {
+		return wireFine
+	}
+	kinds := []wireFault{wireDropped, wireUnanswered, wireLate}
+	if w.b.server != nil {
+		kinds = append(kinds, wireSpoiled, wireSpoiled)
+	}
+	return kinds[w.rng.IntN(len(kinds))]
+}
+
+// spoil makes a fault of the embedded backend for the next op, be it this one or
+// another's. Half of them outlast the SDK's repetitions.
+func (w *wire) spoil(op string) dynamotest.Fault {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := []dynamotest.Fault{
+		{Kind: dynamotest.Refuse, Code: "ProvisionedThroughputExceededException"},
+		{Kind: dynamotest.Refuse, Code: "ThrottlingException"},
+		{Kind: dynamotest.Refuse, Code: "RequestLimitExceeded"},
+		{Kind: dynamotest.Refuse, Code: "TransactionConflictException"},
+		{Kind: dynamotest.Refuse},
+		{Kind: dynamotest.Refuse, Applied: true},
+		{Kind: dynamotest.Refuse, Code: "ServiceUnavailable", Applied: true},
+		{Kind: dynamotest.Cut},
+		{Kind: dynamotest.Cut, Applied: true},
+		{Kind: dynamotest.Truncate},
+		{Kind: dynamotest.Garbage},
+		{Kind: dynamotest.Checksum},
+		{Kind: dynamotest.Slow, Delay: time.Second},
+		{Kind: dynamotest.Slow, Delay: 4 * time.Second, Applied: true},
+	}
+	f := all[w.rng.IntN(len(all))]
+	f.Operation, f.Times = op, 1+3*w.rng.IntN(2)
+	return f
+}
+
+// delay takes up to so many milliseconds.
+func (w *wire) delay(most int) {
+	if !w.bubble {
+		most /= 10
+	}
+	w.mu.Lock()
+	d := time.Duration(w.rng.IntN(most*1000+1)) * time.Microsecond
+	w.mu.Unlock()
+	time.Sleep(d)
+}

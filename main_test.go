@@ -1,0 +1,152 @@
+package dynasession_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"os"
+	"regexp"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/dynasession/dynasession"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(victimEnv) != "" {
+		victim()
+		return
+	}
+	out, stop := watchOutput()
+	code := m.Run()
+	localTransport.CloseIdleConnections()
+	stop()
+	if err := goleak.Find(); err != nil && code == 0 {
+		_, _ = fmt.Fprintln(out, "goroutines that the tests left:", err)
+		code = 1
+	}
+	if n := spoken.ids(); n > 0 {
+		_, _ = fmt.Fprintf(out, "FAIL: what the tests and the library wrote holds %d session ids\n", n)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// spoken is all that the suite and the library have said: output, logs, events, errors, and
+// what responses hold beside cookies. None of it may be the id of a session, of whatever test.
+var spoken hearing
+
+// hearing keeps of a text what could be a session id, and of calls to DynamoDB what could be
+// the hash of one.
+type hearing struct {
+	mu     sync.Mutex
+	words  []string
+	hashes map[string]bool
+}
+
+var (
+	wordOfIDs = regexp.MustCompile(`[0-9A-Za-z]{43,}`)
+	hashOfIDs = regexp.MustCompile(`[0-9a-f]{64}`)
+)
+
+// Write hears p.
+func (h *hearing) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.words = append(h.words, wordOfIDs.FindAllString(string(p), -1)...)
+	return len(p), nil
+}
+
+func (h *hearing) sent(body string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, hash := range hashOfIDs.FindAllString(body, -1) {
+		if h.hashes == nil {
+			h.hashes = map[string]bool{}
+		}
+		h.hashes[hash] = true
+	}
+}
+
+// ids counts the words in which there is an id of a session that was sent.
+func (h *hearing) ids() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, word := range h.words {
+		for i := range len(word) - 42 {
+			if sum := sha256.Sum256([]byte(word[i : i+43])); h.hashes[hex.EncodeToString(sum[:])] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (h *hearing) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (h *hearing) observe(_ context.Context, e dynasession.Event) {
+	_, _ = fmt.Fprintf(h, "%v %+v %#v\n", e, e, e)
+}
+
+func (h *hearing) response(header http.Header, body string) {
+	for name, lines := range header {
+		if name != "Set-Cookie" {
+			_, _ = fmt.Fprintln(h, name, lines)
+		}
+	}
+	_, _ = io.WriteString(h, body)
+}
+
+// watchOutput lets spoken hear what goes to os.Stdout and os.Stderr.
+func watchOutput() (stdout *os.File, stop func()) {
+	var copies sync.WaitGroup
+	stdout = os.Stdout
+	pipes := []*os.File{watchFile(&os.Stdout, &copies), watchFile(&os.Stderr, &copies)}
+	log.SetOutput(os.Stderr) // it holds the one of before; slog's default logger is its
+	return stdout, func() {
+		for _, p := range pipes {
+			_ = p.Close()
+		}
+		copies.Wait()
+		os.Stdout = stdout
+	}
+}
+
+func watchFile(file **os.File, copies *sync.WaitGroup) *os.File {
+	r, w, err := os.Pipe()
+	if err != nil {
+		panic(err)
+	}
+	to := *file
+	*file = w
+	copies.Go(func() { _, _ = io.Copy(io.MultiWriter(to, &spoken), r) })
+	return w
+}
+
+func TestHearing(t *testing.T) {
+	var h hearing
+	b := embedded(t)
+	s := newStore(t, b, dynasession.Config{})
+	id, other := s.CreateID(), s.CreateID()
+	b.calls.hear = h.sent
+	if err := s.Write(t.Context(), id, []byte(`{}`)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = fmt.Fprintf(&h, "x%q", other)
+	if h.ids() != 0 {
+		t.Error("an id that is not there")
+	}
+	_, _ = fmt.Fprintf(&h, "x%sx", id)
+	if h.ids() != 1 {
+		t.Error("an id was not heard")
+	}
+}

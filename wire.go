@@ -1,0 +1,127 @@
+package dynasession
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+	"strconv"
+
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+type traceKey struct{}
+
+// watch lets watchAttempts tell tr about the attempts of one call.
+func (tr *trace) watch(ctx context.Context) context.Context {
+	tr.unanswered = false
+	if ctx.Value(traceKey{}) == tr {
+		return ctx
+	}
+	return context.WithValue(ctx, traceKey{}, tr)
+}
+
+// watchAttempts notes attempts whose outcome nobody knows: they may have taken effect,
+// and the SDK, which repeats them by itself, does not tell.
+func watchAttempts(stack *middleware.Stack) error {
+	return stack.Finalize.Insert(attemptWatcher, "Retry", middleware.After)
+}
+
+// The middlewares are made once, not for each call.
+var (
+	attemptWatcher = middleware.FinalizeMiddlewareFunc("DynasessionAttempts",
+		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			out, meta, err := next.HandleFinalize(ctx, in)
+			if err != nil {
+				if tr, ok := ctx.Value(traceKey{}).(*trace); ok && !answered(err) {
+					tr.unanswered = true
+				}
+			}
+			return out, meta, err
+		})
+	formChecker = answerChecker(false)
+	sumChecker  = answerChecker(true)
+)
+
+// answered tells whether err is DynamoDB's word that nothing was done: a status of 4xx,
+// throttling among them.
+func answered(err error) bool { return httpStatus(err)/100 == 4 }
+
+func httpStatus(err error) int {
+	var answer interface{ HTTPStatusCode() int }
+	if !errors.As(err, &answer) {
+		return 0
+	}
+	return answer.HTTPStatusCode()
+}
+
+// wireError says that an answer is none of DynamoDB's, or not all of it. What was asked may
+// have been done.
+type wireError struct {
+	what  string
+	cause error
+}
+
+func (e *wireError) Error() string { return "the answer " + e.what }
+
+func (e *wireError) Unwrap() error { return e.cause }
+
+// RetryableError has the SDK try again.
+func (*wireError) RetryableError() bool { return true }
+
+// maxAnswer is more than DynamoDB's largest answer, a BatchGetItem's of 16 MB.
+const maxAnswer = 64 << 20
+
+// checkSum makes an error of an answer that is cut, changed on its way, or no JSON object. The
+// SDK takes an empty one as "no such item" or "done", and only logs a wrong checksum.
+func checkSum(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(sumChecker, middleware.After)
+}
+
+// checkForm is for who has switched checksums off.
+func checkForm(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(formChecker, middleware.After)
+}
+
+func answerChecker(sums bool) middleware.DeserializeMiddleware {
+	return middleware.DeserializeMiddlewareFunc("DynasessionAnswers",
+		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			out, meta, err := next.HandleDeserialize(ctx, in)
+			if resp, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil {
+				err = checkAnswer(resp, sums)
+			}
+			return out, meta, err
+		})
+}
+
+// answer is a body that has arrived.
+type answer struct{ bytes.Reader }
+
+func (*answer) Close() error { return nil }
+
+func checkAnswer(resp *smithyhttp.Response, sums bool) error {
+	var body []byte
+	var err error
+	if n := resp.ContentLength; n > 0 && n <= maxAnswer {
+		body = make([]byte, n)
+		_, err = io.ReadFull(resp.Body, body)
+	} else {
+		body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	}
+	_ = resp.Body.Close()
+	if err != nil {
+		return &wireError{"broke off: " + err.Error(), err}
+	}
+	a := &answer{}
+	a.Reset(body)
+	resp.Body = a
+	if sum := resp.Header.Get("X-Amz-Crc32"); sums && sum != "" && sum != strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10) {
+		return &wireError{"does not fit its checksum", nil}
+	}
+	if resp.StatusCode/100 == 2 && !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return &wireError{"is not DynamoDB's", nil}
+	}
+	return nil
+}
