@@ -18,7 +18,7 @@ import (
 // TestLogin is one visit, step after step.
 func TestLogin(t *testing.T) {
 	path := chromium(t)
-	program := build(t)
+	program := build(t, "login")
 	for _, backend := range []string{"embedded", "DynamoDB Local"} {
 		t.Run(backend, func(t *testing.T) {
 			s := newSite(t, program, endpoint(t, backend))
@@ -167,6 +167,9 @@ func checkCookie(t *testing.T, c *network.Cookie) {
 	t.Helper()
 	if c == nil {
 		t.Fatal("no session cookie")
+	}
+	if len(c.Value) != 43 {
+		t.Errorf("an id of %d characters", len(c.Value))
 	}
 	// A domain without a point in front is a host, for itself only.
 	if !c.Secure || !c.HTTPOnly || c.SameSite != network.CookieSameSiteLax || c.Domain != "localhost" || c.Path != "/" || !c.Session {

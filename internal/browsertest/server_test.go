@@ -16,11 +16,11 @@ import (
 	"testing"
 )
 
-// build gives the path of the program examples/login.
-func build(t *testing.T) string {
+// build gives the path of the program of an example.
+func build(t *testing.T, example string) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "login")
-	cmd := exec.Command("go", "build", "-o", program, "./examples/login")
+	program := filepath.Join(t.TempDir(), example)
+	cmd := exec.Command("go", "build", "-o", program, "./examples/"+example)
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
@@ -28,9 +28,10 @@ func build(t *testing.T) string {
 	return program
 }
 
-// site is several copies of the program, on one table and behind one address.
+// site is several copies of a program, on one table and behind one address.
 type site struct {
 	URL     string // as browsers see it
+	Cookie  string // the name of the session's
 	DB      *gate
 	program string
 	env     []string
@@ -52,7 +53,7 @@ func newSite(t *testing.T, program, endpoint string) *site {
 	db := &gate{next: proxyTo(t, endpoint)}
 	dbServer := httptest.NewServer(db)
 	t.Cleanup(dbServer.Close)
-	s := &site{DB: db, program: program, env: []string{
+	s := &site{Cookie: "__Host-session", DB: db, program: program, env: []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + t.TempDir(), // no AWS settings but these
 		"AWS_ENDPOINT_URL_DYNAMODB=" + dbServer.URL,
@@ -86,6 +87,19 @@ func (s *site) start(t *testing.T, args ...string) *server {
 	t.Helper()
 	cmd := exec.Command(s.program, append(args, "-addr", "localhost:0")...)
 	cmd.Env = s.env
+	stdout := begin(t, cmd)
+	c := &server{cmd: cmd}
+	t.Cleanup(func() { s.kill(c) })
+	c.url = address(t, stdout)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.copies = append(s.copies, c)
+	return c
+}
+
+// begin starts a program and gives what it prints.
+func begin(t *testing.T, cmd *exec.Cmd) io.Reader {
+	t.Helper()
 	cmd.Stderr = t.Output()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -94,21 +108,23 @@ func (s *site) start(t *testing.T, args ...string) *server {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &server{cmd: cmd}
-	t.Cleanup(func() { s.kill(c) })
+	return stdout
+}
+
+// address waits until a program listens, and gives its address.
+func address(t *testing.T, stdout io.Reader) *url.URL {
+	t.Helper()
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		address, ok := strings.CutPrefix(lines.Text(), "Listening on ")
+		text, ok := strings.CutPrefix(lines.Text(), "Listening on ")
 		if !ok {
 			continue
 		}
-		if c.url, err = url.Parse(address); err != nil {
+		u, err := url.Parse(text)
+		if err != nil {
 			t.Fatal(err)
 		}
 		go io.Copy(io.Discard, stdout)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.copies = append(s.copies, c)
-		return c
+		return u
 	}
 	t.Fatal("the program has ended before it listened")
 	return nil

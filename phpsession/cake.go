@@ -1,0 +1,130 @@
+package phpsession
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/dynasession/dynasession"
+)
+
+// Lookup gives the value at a dotted path, as CakePHP reads it: "Auth.User.id" is
+// $_SESSION['Auth']['User']['id']. A part may name the key of an array, a property of an
+// object, or a field of CakePHP's entities. Like CakePHP it gives no null. It gives false when there is
+// nothing, or nothing that decodes as a T.
+func Lookup[T any](s *dynasession.Session, path string) (T, bool) {
+	var v, zero T
+	key, rest, dotted := strings.Cut(path, ".")
+	l := &lookup{into: &v}
+	if dotted {
+		l.path = strings.Split(rest, ".")
+	}
+	if s.Decode(key, l) != nil || !l.found {
+		return zero, false
+	}
+	return v, true
+}
+
+// lookup is what unmarshal looks for instead of decoding the whole value.
+type lookup struct {
+	path  []string
+	into  any
+	found bool
+}
+
+// entityFields are the properties in which the entities of CakePHP 3, and of later ones, keep what they
+// show as array elements.
+var entityFields = []string{"_properties", "_fields"}
+
+func (d *decoder) lookup(pos int, l *lookup) error {
+	t, err := d.head(pos)
+	for _, part := range l.path {
+		if err != nil {
+			return err
+		}
+		at := -1
+		for _, fields := range entityFields {
+			if t.kind == 'O' && at < 0 {
+				at = d.member(&t, fields, part)
+			}
+		}
+		if at < 0 {
+			at = d.member(&t, part)
+		}
+		if at < 0 {
+			return nil
+		}
+		t, err = d.head(at)
+	}
+	if err != nil || t.kind == 'N' {
+		return err
+	}
+	_, err = d.value(t.start, 0, reflect.ValueOf(l.into).Elem())
+	l.found = err == nil
+	return err
+}
+
+// head gives the token at pos, or of what a reference there leads to.
+func (d *decoder) head(pos int) (t token, err error) {
+	for range 3 { // an R may name an r
+		if t, err = d.next(pos); err != nil || t.kind != 'R' && t.kind != 'r' {
+			return t, err
+		}
+		if pos, err = d.target(&t); err != nil {
+			return t, err
+		}
+	}
+	return t, expected(t.start, "the number of a value")
+}
+
+// member gives where the value of a path of keys in t begins; -1 for none.
+func (d *decoder) member(t *token, path ...string) int {
+	if !t.nested() {
+		return -1
+	}
+	found := -1
+	_, err := d.each(t, func(k *token, pos int) (int, error) {
+		if isKey(t, k, path[0]) {
+			found = pos
+		}
+		return d.skip(pos)
+	})
+	if err != nil || found < 0 || len(path) == 1 {
+		return found
+	}
+	inner, err := d.head(found)
+	if err != nil {
+		return -1
+	}
+	return d.member(&inner, path[1:]...)
+}
+
+// isKey tells whether k, a key of t, is called name.
+func isKey(t, k *token, name string) bool {
+	if t.kind == 'a' && k.kind == 's' && !k.escaped {
+		return string(k.text) == name // without making a string
+	}
+	return fmt.Sprint(propertyName(t, pairKey(t, k))) == name
+}
+
+// KeepAlive keeps the session alive for CakePHP 3, which ends a session by its own
+// clock in Config.time: it sets that to now when it is older than age, which costs a write. A
+// minute is a good age. Call it in Go's handlers, for users whom PHP does not see for a while. A
+// session without Config.time is left as it is.
+func KeepAlive(s *dynasession.Session, age time.Duration) {
+	now := time.Now()
+	last, ok := Lookup[int64](s, "Config.time")
+	if !ok || now.Sub(time.Unix(last, 0)) < max(age, time.Second) {
+		return
+	}
+	dynasession.Update(s, "Config", func(config Value) Value {
+		settings, _ := config.V.(Array)
+		if at := settings.Get("time"); at != nil {
+			if seen, ok := at.V.(int64); !ok || seen < now.Unix() {
+				at.V = now.Unix()
+			}
+		}
+		return config
+	})
+}

@@ -1,0 +1,50 @@
+package phpsession
+
+import (
+	"time"
+
+	"github.com/dynasession/dynasession"
+)
+
+// PHP's defaults.
+const (
+	defaultName     = "PHPSESSID"                // session.name
+	defaultLifetime = 1440 * time.Second         // session.gc_maxlifetime
+	forever         = 100 * 365 * 24 * time.Hour // the most that a Store takes
+)
+
+// Config gives the settings that a table needs which PHP writes too. name is
+// PHP's session.name: "PHPSESSID", which "" stands for, or "CAKEPHP" and so on.
+//
+// They are PHP's defaults. Where the PHP side has others, change
+//
+//	Table            table_name
+//	IdleTimeout      session_lifetime, or session.gc_maxlifetime; set TouchAfter along, if at all
+//	Codec            session.serialize_handler: PHP{}, PHPSerialize{}, PHPBinary{}
+//	BinaryData       data_attribute_type: true for "binary"
+//	Attributes       hash_key, data_attribute, session_lifetime_attribute
+//	Concurrency      locking: dynasession.Lock for true
+//	LockWait         max_lock_wait_time
+//	Cookie           session.cookie_domain, _path, _samesite; Insecure for a site on plain HTTP
+//
+// Ids are stored as PHP does, as they are: whoever reads the table can take over sessions.
+// Nothing is compressed or encrypted. PHP knows no end of a session but that of
+// its idle time, so Lifetime is set to 100 years: lower it for an end that Go's requests enforce.
+//
+// The cookie has PHP's name, path and lifetime. It is Secure, HttpOnly and SameSite=Lax, which PHP's is
+// only if session.cookie_secure and so on say so: set these.
+func Config(name string) dynasession.Config {
+	if name == "" {
+		name = defaultName
+	}
+	return dynasession.Config{
+		Name:             name,
+		IdleTimeout:      defaultLifetime,
+		Lifetime:         forever,
+		InsecurePlainIDs: true,
+		ForeignWriters:   true,
+		NoCompression:    true,
+		Codec:            PHP{},
+		Cookie:           dynasession.CookieConfig{Name: name},
+	}
+}

@@ -1,0 +1,73 @@
+// Package phpsession shares live sessions with PHP: with CakePHP, Laravel, Symfony or plain
+// PHP, whose sessions the AWS SDK for PHP keeps in DynamoDB. Who signs in at one is signed in
+// at the other, and either may change the data.
+//
+//	cfg := phpsession.Config("PHPSESSID")
+//	cfg.Table = "sessions"
+//	store, err := dynasession.New(client, cfg)
+//
+// A handler then reads and writes what PHP has in $_SESSION:
+//
+//	var user struct {
+//		ID    int    `php:"id"`
+//		Email string `php:"email"`
+//	}
+//	err := sess.Decode("user", &user)
+//	email, ok := phpsession.Lookup[string](sess, "Auth.User.email") // as CakePHP's $session->read
+//	sess.Set("seen", []string{"intro"})
+//
+// # Values
+//
+// [PHP], [PHPSerialize] and [PHPBinary] are the formats that PHP's session.serialize_handler
+// names. In all of them values decode as follows.
+//
+//	PHP       Go, and in an any
+//	null      the zero value; nil
+//	bool      bool types
+//	int       integer types that hold it, and floats that hold it exactly; int64
+//	float     float types
+//	string    strings, []byte, and what implements encoding.TextUnmarshaler; string
+//	array     slices and arrays, of values under int keys; maps; structs. In an any, a []any
+//	          for the keys 0, 1, 2 and so on, a map[string]any for string keys, else a
+//	          map[any]any of int64 and string keys
+//	object    structs and maps, by the names of its properties, whatever their visibility;
+//	          a time.Time for PHP's DateTime and its like; in an any, an *[Object]
+//	enum      [Enum]
+//	custom    *[Custom], an object with an encoding of its own
+//
+// A struct's fields are named by tags, `php:"name"`; without one, by their own names. The
+// option omitempty leaves zero values out, the name "-" the field. Fields of embedded structs
+// count as the struct's own. References are followed.
+//
+// Everything decodes as a [Value], which keeps what Go has no type for. Where PHP has a reference, pairs
+// and pointers to Values hold the same Value; other types get copies, and an error when these would be
+// many times larger than the data, or endless. Nothing in the data is ever run, and no class is made.
+//
+// Values encode the other way round: slices as arrays with the keys 0, 1, 2 and so on,
+// maps with their keys sorted, structs as arrays, what implements encoding.TextMarshaler as a
+// string, nil pointers as null, nil slices and maps as empty arrays. What PHP had as an object
+// stays one only in a [Value].
+//
+// # What keeps its bytes
+//
+// A key that a request does not set goes back as PHP wrote it, byte for byte: unknown classes
+// and private properties too. PHP numbers the values of the whole session and lets references
+// name them (R: and r:), also across keys: so a change of one key changes numbers under others, and
+// those are set right. Keys that share a reference or an object go on sharing it, until one is set, which then
+// has a value of its own; the others still share. What PHP could not read back is refused: the save
+// fails, and the item stays as it is.
+//
+// # Bad data
+//
+// Data that is cut or malformed is a [SyntaxError], with the offset and what was expected there; the request
+// fails with dynasession.ErrCorrupt, and the item stays. Time and memory are in proportion to the
+// data, whatever its counts and references say.
+//
+// # With PHP at the same table
+//
+// PHP's handler writes whole sessions, without conditions. With its locking off, a PHP request
+// that overlaps a Go request overwrites what the Go request saved meanwhile, as it overwrites other PHP
+// requests. With its locking on ('locking' => true), set Config.Concurrency to dynasession.Lock: each then waits for
+// the other. PHP still reads past a lock when it has waited for max_lock_wait_time, and then takes
+// it away; Go's save then is refused with dynasession.ErrLockLost, and overwrites nothing.
+package phpsession

@@ -1,0 +1,294 @@
+package phpsession_test
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/phpsession"
+)
+
+// realPHP is a process of php that does with sessions what testdata/worker.php says.
+type realPHP struct {
+	t   testing.TB
+	in  io.Writer
+	out *bufio.Reader
+}
+
+type phpAnswer struct {
+	Data        []byte
+	Description []any
+	Error       string
+}
+
+func startPHP(t testing.TB, handler string) *realPHP {
+	t.Helper()
+	path, err := exec.LookPath("php")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("there is no php: the package php-cli has it")
+		}
+		t.Skip("there is no php: the package php-cli has it")
+	}
+	cmd := exec.CommandContext(t.Context(), path, "-n", "-d", "session.serialize_handler="+handler, "-d", "serialize_precision=-1",
+		"-d", "display_errors=stderr", "-d", "error_reporting=24575", "testdata/worker.php")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	return &realPHP{t, in, bufio.NewReaderSize(out, 1<<20)}
+}
+
+func (p *realPHP) ask(op string, data []byte, code string) phpAnswer {
+	p.t.Helper()
+	line, err := json.Marshal(map[string]any{"op": op, "data": append([]byte{}, data...), "code": code})
+	require.NoError(p.t, err)
+	_, err = p.in.Write(append(line, '\n'))
+	require.NoError(p.t, err)
+	line, err = p.out.ReadBytes('\n')
+	require.NoError(p.t, err)
+	var a phpAnswer
+	require.NoError(p.t, json.Unmarshal(line, &a))
+	return a
+}
+
+// change is a request of PHP that runs code on $s, its $_SESSION.
+func (p *realPHP) change(data []byte, code string) phpAnswer {
+	p.t.Helper()
+	a := p.ask("change", data, code)
+	require.Empty(p.t, a.Error)
+	return a
+}
+
+// otherBytes are those of the vectors that PHP writes anew in its own way, with the same meaning.
+var otherBytes = map[string]bool{
+	"float 1/3 with serialize_precision 17": true,
+	"enum under two top-level keys":         true, // a case that Go has set in one key is written again in the other
+}
+
+// TestPHPReadsWhatGoWrites: each value of the vectors, through Go and back, in a session with
+// others before it.
+func TestPHPReadsWhatGoWrites(t *testing.T) {
+	for handler, codec := range codecs {
+		php := startPHP(t, handler)
+		for _, v := range vectors[codecVector](t, "php-codec.json") {
+			h := v.Handlers[handler]
+			if h.Raw == nil {
+				continue
+			}
+			values, err := codec.Split(h.Raw)
+			require.NoError(t, err)
+			for _, touched := range []int{-1, 0, len(values) - 1} {
+				out := append([]dynasession.KeyValue{}, values...)
+				if touched >= len(values) {
+					continue
+				}
+				if touched >= 0 {
+					var x phpsession.Value
+					require.NoError(t, codec.Unmarshal(out[touched].Value, &x))
+					out[touched].Value, err = codec.Marshal(x)
+					require.NoError(t, err)
+				}
+				front, err := codec.Marshal(map[string]any{"a": []int{1, 2, 3}, "b": nil})
+				require.NoError(t, err)
+				out = append([]dynasession.KeyValue{{Key: "in front", Value: front}}, out...)
+				data, err := codec.Join(out)
+				require.NoError(t, err)
+				answer := php.ask("describe", data, "")
+				require.Empty(t, answer.Error, "%s %s", handler, v.Name)
+				assert.Equal(t, described(answer.Description), described(describe(t, out)), "%s %s", handler, v.Name)
+				if !otherBytes[v.Name] {
+					assert.Equal(t, string(answer.Data), string(data), "%s %s: PHP writes it as Go does", handler, v.Name)
+				}
+			}
+		}
+	}
+}
+
+// TestRound: sessions that PHP makes, of which Go changes one key, and then PHP another.
+func TestRound(t *testing.T) {
+	const sessions = 1000
+	for handler, codec := range codecs {
+		t.Run(handler, func(t *testing.T) {
+			t.Parallel()
+			php := startPHP(t, handler)
+			for seed := range sessions {
+				round(t, php, codec, seed)
+			}
+		})
+	}
+}
+
+func round(t *testing.T, php *realPHP, codec dynasession.Codec, seed int) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(1, uint64(seed)))
+	fail := fmt.Sprintf("seed %d", seed)
+	made := php.ask("random", nil, strconv.Itoa(seed))
+	// As PHP itself reads it: a reference to an object beside a plain handle of it looks the same on the wire.
+	made = php.ask("describe", made.Data, "")
+	values, err := codec.Split(made.Data)
+	require.NoError(t, err, fail)
+	require.Equal(t, described(made.Description), described(describe(t, values)), fail)
+
+	// Go sets a key, a new one at times, with a value of the session at times.
+	mine := random.IntN(len(values) + 1)
+	var x any = map[string]any{"n": seed, "list": []string{"a", "b"}}
+	if random.IntN(2) == 0 {
+		var tree phpsession.Value
+		require.NoError(t, codec.Unmarshal(values[random.IntN(len(values))].Value, &tree), fail)
+		x = tree
+	}
+	encoded, err := codec.Marshal(x)
+	require.NoError(t, err, fail)
+	changed := append([]dynasession.KeyValue{}, values...)
+	if mine == len(values) {
+		changed = append(changed, dynasession.KeyValue{Key: "new"})
+	}
+	changed[mine].Value = encoded
+	ofGo, err := codec.Join(changed)
+	require.NoError(t, err, fail)
+	seen := php.ask("describe", ofGo, "")
+	require.Empty(t, seen.Error, fail)
+	require.Equal(t, described(seen.Description), described(describe(t, changed)), fail)
+
+	// What Go did not set is what it was, and shares what it shared: PHP says so.
+	without := func(data []byte, keys ...string) any {
+		code := ""
+		for _, k := range keys {
+			code += fmt.Sprintf("unset($s[base64_decode('%s')]);", base64.StdEncoding.EncodeToString([]byte(k)))
+		}
+		return described(php.ask("describe", php.change(data, code).Data, "").Description)
+	}
+	k := changed[mine].Key
+	require.Equal(t, without(made.Data, k), without(ofGo, k), fail)
+
+	// PHP sets another.
+	j := changed[random.IntN(len(changed))].Key
+	ofPHP := php.change(ofGo, fmt.Sprintf(
+		"$k = base64_decode('%s'); unset($s[$k]); $none = []; mt_srand(%d); $s[$k] = random_value(3, $none);",
+		base64.StdEncoding.EncodeToString([]byte(j)), seed))
+	ofPHP = php.ask("describe", ofPHP.Data, "")
+	after, err := codec.Split(ofPHP.Data)
+	require.NoError(t, err, fail)
+	require.Equal(t, described(ofPHP.Description), described(describe(t, after)), fail)
+	require.Equal(t, without(made.Data, k, j), without(ofPHP.Data, k, j), fail)
+	for _, kv := range after {
+		if kv.Key != k || k == j {
+			continue
+		}
+		before, err := codec.Join([]dynasession.KeyValue{{Key: k, Value: encoded}})
+		require.NoError(t, err, fail)
+		now, err := codec.Join([]dynasession.KeyValue{kv})
+		require.NoError(t, err, fail)
+		require.Equal(t, php.ask("describe", before, "").Description, php.ask("describe", now, "").Description, fail)
+	}
+}
+
+// TestPHPWritesGoValuesAlike: what Go makes of its own values, real PHP reads, and writes byte for byte as Go did.
+func TestPHPWritesGoValuesAlike(t *testing.T) {
+	for handler, codec := range codecs {
+		t.Run(handler, func(t *testing.T) {
+			t.Parallel()
+			php := startPHP(t, handler)
+			for seed := range 500 {
+				random := rand.New(rand.NewPCG(3, uint64(seed)))
+				var values []dynasession.KeyValue
+				for i := range 1 + random.IntN(5) {
+					encoded, err := codec.Marshal(randomGo(random, 4))
+					require.NoError(t, err)
+					values = append(values, dynasession.KeyValue{Key: fmt.Sprintf("key %d", i), Value: encoded})
+				}
+				data, err := codec.Join(values)
+				require.NoError(t, err)
+				answer := php.ask("describe", data, "")
+				require.Empty(t, answer.Error, "seed %d: %q", seed, data)
+				require.Equal(t, string(data), string(answer.Data), "seed %d", seed)
+				require.Equal(t, described(answer.Description), described(describe(t, values)), "seed %d", seed)
+			}
+		})
+	}
+}
+
+func randomGo(random *rand.Rand, depth int) any {
+	kinds := 8
+	if depth > 0 {
+		kinds = 14
+	}
+	text := func() string {
+		s := make([]byte, random.IntN(8))
+		for i := range s {
+			s[i] = "a1\";:|\x00\xff-{}"[random.IntN(11)]
+		}
+		return string(s)
+	}
+	switch random.IntN(kinds) {
+	case 0:
+		return nil
+	case 1:
+		return random.IntN(2) == 0
+	case 2:
+		return random.Int64() - random.Int64()
+	case 3:
+		return uint8(random.IntN(256))
+	case 4:
+		return math.Float64frombits(random.Uint64() &^ (1 << 52)) // no NaN, which has many bits
+	case 5:
+		return float64(random.IntN(2000)-1000) / 8 * math.Pow10(random.IntN(40)-20)
+	case 6:
+		return text()
+	case 7:
+		return []byte(text())
+	case 8:
+		out := map[string]any{}
+		for range random.IntN(5) {
+			out[text()] = randomGo(random, depth-1)
+		}
+		return out
+	case 9:
+		out := map[int]float32{}
+		for range random.IntN(5) {
+			out[random.IntN(9)-4] = float32(random.IntN(99)) / 4
+		}
+		return out
+	case 10:
+		return struct {
+			A any `php:"a"`
+			B *int
+			C []string `php:"c,omitempty"`
+		}{A: randomGo(random, depth-1)}
+	case 11:
+		shared := &phpsession.Value{V: text()}
+		return phpsession.Array{{Key: "k" + text(), Value: shared}, {Key: int64(random.IntN(3)), Value: shared}}
+	case 12:
+		inner := &phpsession.Value{V: randomGo(random, depth-1)}
+		if _, ok := inner.V.(phpsession.Value); ok {
+			return nil
+		}
+		o := &phpsession.Object{Class: "P" + strconv.Itoa(random.IntN(3)), Properties: []phpsession.Pair{{Key: "\x00*\x00own", Value: inner}}}
+		return []any{o, o} // no enum, which PHP would write as one in all keys
+	default:
+		out := []any{}
+		for range random.IntN(4) {
+			out = append(out, randomGo(random, depth-1))
+		}
+		return out
+	}
+}

@@ -1,0 +1,110 @@
+package phpsession
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Value holds any PHP value, and keeps what Go has no type for. V is one of
+//
+//	nil, bool, int64, float64, string
+//	Array
+//	*Object, *Custom, Enum
+//
+// Where PHP has a reference (&), two places hold the same *Value; where it has one object
+// in two places, both hold the same *Object. A tree may so contain itself.
+//
+// A Value that is read and stored again is, to PHP, the value that it was.
+type Value struct{ V any }
+
+// An Array is a PHP array: pairs in order. Keys are int64 or string; as in PHP, a decimal string that
+// fits an int64 is that int64.
+type Array []Pair
+
+// A Pair is a key, an int64 or string, and its value.
+type Pair struct {
+	Key   any
+	Value *Value
+}
+
+// An Object is a PHP object: its class, and its properties in order, under the
+// names that PHP's array cast gives them: "name" for a public one, "\x00*\x00name" for a
+// protected one, "\x00Class\x00name" for one that is private to Class. [Pair.Property] takes a
+// name apart. What a class's __serialize gave may have int64 keys too.
+type Object struct {
+	Class      string
+	Properties []Pair
+}
+
+// A Custom is a PHP object with an encoding of its own (Serializable), which is kept as it is.
+type Custom struct{ Class, Data string }
+
+// An Enum is a case of a PHP enum.
+type Enum struct{ Class, Case string }
+
+// Property gives the name of an object's property, "public", "protected" or
+// "private", and for a private one the class that declares it.
+func (p Pair) Property() (name, visibility, class string) {
+	s, ok := p.Key.(string)
+	if !ok {
+		return fmt.Sprint(p.Key), "public", ""
+	}
+	if rest, ok := strings.CutPrefix(s, "\x00"); ok {
+		if class, name, ok = strings.Cut(rest, "\x00"); ok && class != "" {
+			if class == "*" {
+				return name, "protected", ""
+			}
+			return name, "private", class
+		}
+	}
+	return s, "public", ""
+}
+
+// Get gives the value of key, an int or a string; nil for none. "7" and 7 are the same key,
+// as in PHP.
+func (a Array) Get(key any) *Value {
+	key = arrayKey(key)
+	for _, p := range a {
+		if arrayKey(p.Key) == key {
+			return p.Value
+		}
+	}
+	return nil
+}
+
+// Set sets key, an int or a string, to v, anything that encodes. A value that others reference is
+// changed for them too, as in PHP.
+func (a *Array) Set(key, v any) {
+	x, ok := v.(Value)
+	if !ok {
+		x = Value{v}
+	}
+	if old := a.Get(key); old != nil {
+		*old = x
+		return
+	}
+	*a = append(*a, Pair{arrayKey(key), &x})
+}
+
+// Get gives the value of a property by its name, whatever its visibility; nil for none.
+func (o *Object) Get(name string) *Value {
+	for _, p := range o.Properties {
+		if n, _, _ := p.Property(); n == name {
+			return p.Value
+		}
+	}
+	return nil
+}
+
+// arrayKey gives key as an array holds it: int64 or string. Others are left as they are, and do not encode.
+func arrayKey(key any) any {
+	switch k := key.(type) {
+	case string:
+		if n, ok := arrayInt(k); ok {
+			return n
+		}
+	case int:
+		return int64(k)
+	}
+	return key
+}
