@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"sync"
+)
+
+// The trace: each user visits, signs in, looks at twenty pages, and signs out.
+const (
+	pages       = "rrSrrnrrrSrrnrBrrnrr"
+	atOnce      = 8 // users
+	traceUsers  = 200
+	perUser     = len(pages) + 3
+	smallPage   = 'S' // a small change
+	bigPage     = 'B' // makes the session large
+	readPage    = 'r'
+	leftPage    = 'n' // does not use the session
+	visitPath   = "/visit"
+	signInPath  = "/sign-in"
+	signOutPath = "/sign-out"
+)
+
+// session is one request's session, of any of the libraries.
+type session interface {
+	get(key string) string // "" for none
+	set(key, json string)
+	signIn(user string)
+	destroy()
+	save() error // for libraries that must be told; before the first byte
+}
+
+// opener gives the request's session.
+type opener func(w http.ResponseWriter, r *http.Request) (session, error)
+
+// application serves the trace's pages for one library. It answers with an error when the
+// session does not hold what this user has put into it so far.
+type application struct {
+	open   opener
+	people []person
+}
+
+func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var user, step int
+	if _, err := fmt.Sscanf(r.URL.RawQuery, "user=%d&step=%d", &user, &step); err != nil || user >= len(a.people) {
+		http.Error(w, "which user?", http.StatusBadRequest)
+		return
+	}
+	if err := a.serve(w, r, &a.people[user], step); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = io.WriteString(w, "ok")
+}
+
+func (a *application) serve(w http.ResponseWriter, r *http.Request, p *person, step int) error {
+	if r.URL.Path == "/"+string(leftPage) {
+		return nil
+	}
+	s, err := a.open(w, r)
+	if err != nil {
+		return err
+	}
+	switch r.URL.Path {
+	case visitPath:
+		if s.get("profile") != "" {
+			return fmt.Errorf("a first visit finds a session")
+		}
+		return nil
+	case signInPath:
+		s.signIn(p.id)
+		s.set(p.profile.key, p.profile.json)
+		return s.save()
+	}
+	// The rest of the pages are for those who have signed in.
+	stored := p.after(step)
+	for _, v := range stored {
+		if s.get(v.key) != v.json {
+			return fmt.Errorf("step %d: %s is not what was stored", step, v.key)
+		}
+	}
+	switch r.URL.Path {
+	case "/" + string(smallPage), "/" + string(bigPage):
+		next := p.after(step + 1)[len(stored)]
+		s.set(next.key, next.json)
+	case signOutPath:
+		s.destroy()
+	default:
+		return nil
+	}
+	return s.save()
+}
+
+// after gives what the session holds once so many of the pages were seen.
+func (p *person) after(step int) []value {
+	held := []value{p.profile}
+	small := 0
+	for _, page := range pages[:step] {
+		switch page {
+		case smallPage:
+			held = append(held, p.small[small])
+			small++
+		case bigPage:
+			held = append(held, p.big)
+		}
+	}
+	return held
+}
+
+// drive runs the trace for the people of a, over HTTPS: the libraries' cookies are Secure.
+func drive(ctx context.Context, handler http.Handler, users int) error {
+	server := httptest.NewTLSServer(handler)
+	defer server.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range atOnce {
+		wg.Go(func() {
+			for user := range next {
+				if err := browse(ctx, server, user); err != nil {
+					cancel(fmt.Errorf("user %d: %w", user, err))
+				}
+			}
+		})
+	}
+	for user := range users {
+		next <- user
+	}
+	close(next)
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// browse is one user's part of the trace, with a cookie jar.
+func browse(ctx context.Context, server *httptest.Server, user int) error {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return err
+	}
+	client := *server.Client()
+	client.Jar = jar
+	get := func(path string, step int) error {
+		url := fmt.Sprintf("%s%s?user=%d&step=%d", server.URL, path, user, step)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // the server is this program's
+		if err != nil {
+			return err
+		}
+		res, err := client.Do(req) //nolint:gosec // the same
+		if err != nil {
+			return err
+		}
+		defer func() { _ = res.Body.Close() }()
+		body, err := io.ReadAll(res.Body)
+		if err == nil && (res.StatusCode != http.StatusOK || string(body) != "ok") {
+			err = fmt.Errorf("%s: %s: %s", path, res.Status, body)
+		}
+		return err
+	}
+	if err := get(visitPath, 0); err != nil {
+		return err
+	}
+	if err := get(signInPath, 0); err != nil {
+		return err
+	}
+	for step, page := range pages {
+		if err := get("/"+string(page), step); err != nil {
+			return err
+		}
+	}
+	return get(signOutPath, len(pages))
+}
+
+func makePeople(users int, hashes bool) []person {
+	people := make([]person, users)
+	for i := range people {
+		people[i] = newPerson(i, hashes)
+	}
+	return people
+}
