@@ -4,7 +4,10 @@
 
 GO       ?= go
 FUZZTIME ?= 30s
+PHPFUZZTIME ?= 60s
+FUZZJOBS ?= 2
 COVERAGE ?= 90
+OPS      ?= 1000000
 
 # The modules: this one, and the nested ones but for the tools'.
 MODULES := . $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './tools/*'))
@@ -12,7 +15,7 @@ TOOL     = $(GO) tool -C $(1) -modfile=$(CURDIR)/tools/go.mod
 LOCALDB := $(GO) run ./internal/localdb --
 
 .NOTPARALLEL:
-.PHONY: help test gotest lint vet cover fuzz vuln fmt tidy
+.PHONY: help test gotest options lint vet cover fuzz soak bench vuln fmt tidy
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
@@ -20,8 +23,13 @@ help: ## Show this list
 test: lint vet gotest ## Check everything, as CI does
 
 gotest: ## Run all tests, on the fake and the real DynamoDB Local
+	for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates too
 	$(LOCALDB) sh -ec 'for module in $(MODULES); do \
-		$(GO) test -C $$module -race -shuffle=on -count=1 ./...; done'
+		$(GO) test -C $$module -race -shuffle=on -count=1 -timeout 20m ./...; done'
+
+options: ## Run the tests with the options that change how DynamoDB is asked
+	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client; do \
+		$(GO) test -count=1 . $$option; done'
 
 lint: ## Run the linters, and check that go.mod and go.sum are tidy
 	set -e; for module in $(MODULES); do \
@@ -37,11 +45,18 @@ cover: ## Measure the coverage of the root package: at least COVERAGE percent
 	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print; exit $$3 + 0 < $(COVERAGE) }' || \
 		{ echo 'This is less than $(COVERAGE)%.'; exit 1; }
 
-fuzz: ## Run each fuzz test for FUZZTIME
+fuzz: ## Run each fuzz test for FUZZTIME, those of PHP's formats for PHPFUZZTIME; FUZZJOBS at a time
 	@set -e; list=$$($(GO) test -list '^Fuzz' ./...); echo "$$list" | \
-		awk '/^Fuzz/ { target[n++] = $$1 } /^ok/ { while (n > 0) print $$2, target[--n] }' | \
-		while read -r package target; do echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; done
+		awk '/^Fuzz/ { target[n++] = $$1 } /^ok/ { time = $$2 ~ /phpsession$$/ ? "$(PHPFUZZTIME)" : "$(FUZZTIME)"; \
+			while (n > 0) print $$2, target[--n], time }' | \
+		xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$($(GO) test -run "^$$" -fuzz "^$$1\$$" -fuzztime "$$2" -parallel 1 "$$0" 2>&1) || \
+			{ echo "$$out"; exit 1; }; echo "$$1: $$(echo "$$out" | grep -o "execs: [0-9]*" | tail -n 1) in $$2"'
+
+soak: ## Check the histories of OPS requests, for hours; SEED repeats a run
+	$(LOCALDB) $(GO) test -race -count=1 -timeout=0 -v -run '^TestHistories$$' -ops=$(OPS) $(if $(SEED),-seed=$(SEED)) .
+
+bench: ## Measure what a trace of requests costs, into bench/results; BENCHFLAGS: see bench/README.md
+	$(LOCALDB) $(GO) run -C bench . $(BENCHFLAGS)
 
 vuln: ## Look for known vulnerabilities in what the code calls
 	$(call TOOL,.) govulncheck ./...
