@@ -10,9 +10,12 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -286,6 +289,92 @@ func BenchmarkMiddleware(b *testing.B) {
 			}
 		}
 	}
+}
+
+// overLoopback is a store whose DynamoDB is a server on the loopback interface, which gives every
+// GetItem the same item.
+func overLoopback(b *testing.B, data string) *dynasession.Store {
+	stub := newStub(data)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resp, err := stub.Do(r)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		maps.Copy(w.Header(), resp.Header)
+		_, _ = io.Copy(w, resp.Body)
+	}))
+	b.Cleanup(server.Close)
+	store, err := dynasession.New(dynasession.NewClient(awsConfig(server.URL)), dynasession.Config{})
+	require.NoError(b, err)
+	return store
+}
+
+// BenchmarkLoopback is a request that reads a session, with DynamoDB over loopback: its profile
+// tells whose the time is.
+//
+//	go test -run='^$' -bench=Loopback -cpuprofile=cpu.out . && go tool pprof -focus='Middleware' -top -cum cpu.out
+func BenchmarkLoopback(b *testing.B) {
+	store := overLoopback(b, sessionOf(1000))
+	q := benchRequests[2]
+	send := (&bareStore{id: store.CreateID()}).run(store.Middleware(q.handle), q.cookie)
+	require.NoError(b, send(context.Background())) // connects
+	b.ReportAllocs()
+	for b.Loop() {
+		require.NoError(b, send(context.Background()))
+	}
+}
+
+// BenchmarkInFlight tells what the middleware holds for a request while its handler runs, in bytes
+// of heap.
+func BenchmarkInFlight(b *testing.B) {
+	const requests = 2000
+	for _, size := range benchSizes {
+		s := newBareStore(b, size.bytes)
+		for _, q := range benchRequests {
+			if q.sdk == nil && size != benchSizes[0] {
+				continue // nothing is loaded
+			}
+			b.Run(size.name+"/req="+q.name, func(b *testing.B) {
+				var held float64
+				for b.Loop() {
+					held += float64(inFlight(s, q, s.store.Middleware, requests)) - float64(inFlight(s, q, func(h http.Handler) http.Handler { return h }, requests))
+				}
+				b.ReportMetric(held/float64(b.N)/requests, "B/request")
+			})
+		}
+	}
+}
+
+// inFlight gives what so many requests hold that have done what q does, and have not answered.
+func inFlight(s *bareStore, q benchRequest, through func(http.Handler) http.Handler, requests int) uint64 {
+	var arrived, gone sync.WaitGroup
+	end := make(chan struct{})
+	send := s.run(through(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q.handle(&discard{header: http.Header{}}, r)
+		arrived.Done()
+		<-end
+		w.WriteHeader(http.StatusNoContent)
+	})), q.cookie)
+	before := heapInUse()
+	arrived.Add(requests)
+	for range requests {
+		gone.Go(func() { _ = send(context.Background()) })
+	}
+	arrived.Wait()
+	held := heapInUse() - before
+	close(end)
+	gone.Wait()
+	return held
+}
+
+// heapInUse gives the bytes of live objects.
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC() // what the first one took out of pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func benchEach(b *testing.B, name string, call func(context.Context) error) {

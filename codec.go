@@ -132,13 +132,13 @@ func (JSON) Split(data []byte) ([]KeyValue, error) {
 		return nil, errNotObject
 	}
 	var values []KeyValue
+	var keys keyBuffer
 	for i = skipSpace(data, i+1); data[i] != '}'; i = skipSpace(data, i) {
 		if data[i] == ',' {
 			i = skipSpace(data, i+1)
 		}
 		end := skipValue(data, i)
-		key, err := unquote(data[i:end])
-		if err != nil {
+		if err := keys.add(data[i:end]); err != nil {
 			return nil, err
 		}
 		i = skipSpace(data, end)
@@ -147,10 +147,46 @@ func (JSON) Split(data []byte) ([]KeyValue, error) {
 		if values == nil {
 			values = make([]KeyValue, 0, 8)
 		}
-		values = append(values, KeyValue{key, data[i:end:end]})
+		values = append(values, KeyValue{Value: data[i:end:end]})
 		i = end
 	}
+	keys.fill(values)
 	return values, uniqueKeys(values)
+}
+
+// keyBuffer gathers keys, so that all of them are one string's parts, and one allocation.
+type keyBuffer struct {
+	text []byte
+	ends []int // in text
+}
+
+// add decodes a JSON string that is known to be valid.
+func (k *keyBuffer) add(quoted []byte) error {
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') >= 0 {
+		var s string
+		if err := json.Unmarshal(quoted, &s); err != nil {
+			return errors.New("a key does not decode")
+		}
+		inner = []byte(s)
+	}
+	if !utf8.Valid(inner) {
+		return errors.New("a key is not UTF-8")
+	}
+	if k.ends == nil {
+		k.text, k.ends = make([]byte, 0, 128), make([]int, 0, linearKeys)
+	}
+	k.text = append(k.text, inner...)
+	k.ends = append(k.ends, len(k.text))
+	return nil
+}
+
+func (k *keyBuffer) fill(values []KeyValue) {
+	text, from := string(k.text), 0
+	for i, end := range k.ends {
+		values[i].Key = text[from:end]
+		from = end
+	}
 }
 
 func uniqueKeys(values []KeyValue) error {
@@ -175,22 +211,6 @@ func uniqueKeys(values []KeyValue) error {
 		return errors.New("a key is there twice")
 	}
 	return nil
-}
-
-// unquote decodes a JSON string that is known to be valid.
-func unquote(quoted []byte) (string, error) {
-	inner := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(inner, '\\') < 0 {
-		if !utf8.Valid(inner) {
-			return "", errors.New("a key is not UTF-8")
-		}
-		return string(inner), nil
-	}
-	var s string
-	if err := json.Unmarshal(quoted, &s); err != nil {
-		return "", errors.New("a key does not decode")
-	}
-	return s, nil
 }
 
 func skipSpace(data []byte, i int) int {

@@ -10,7 +10,7 @@ const linearKeys = 16
 // in place, so copies of the set share them.
 type values struct {
 	list  []KeyValue
-	index map[string]int // of list, once it is longer than linearKeys
+	index map[string]int // of list; there once that is longer than linearKeys
 }
 
 // newValues takes list over. Of a key that is there twice, the last one counts, at
@@ -19,11 +19,17 @@ func newValues(list []KeyValue) values {
 	if len(list) <= linearKeys && uniqueKeys(list) == nil {
 		return values{list: list}
 	}
-	var v values
+	index := make(map[string]int, len(list))
+	kept := list[:0]
 	for _, kv := range list {
-		v.set(kv.Key, kv.Value)
+		if i, ok := index[kv.Key]; ok {
+			kept[i].Value = kv.Value
+			continue
+		}
+		index[kv.Key] = len(kept)
+		kept = append(kept, kv)
 	}
-	return v
+	return values{list: kept, index: index}
 }
 
 func (v *values) find(key string) int {

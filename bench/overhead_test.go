@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,18 +64,40 @@ func (w nowhere) Header() http.Header         { return http.Header(w) }
 func (w nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (w nowhere) WriteHeader(int)             {}
 
-// overhead is one library's way of keeping a session of a counter and a profile, about 1 KB.
+// overheadSizes are what the sessions hold, in bytes.
+var overheadSizes = []struct {
+	name  string
+	bytes int
+}{{"200B", 200}, {"1KB", 1000}, {"4KB", 4000}, {"40KB", 40_000}}
+
+// contentOf gives what several people's sessions hold, as far as it fits, beside a counter.
+func contentOf(size int) (list []value) {
+	for n, fits := 0, true; fits; n++ {
+		p := newPerson(n, true)
+		fits = false
+		for _, v := range []value{p.small[0], p.small[1], p.profile, p.big} {
+			v.key += "_" + strconv.Itoa(n)
+			if size -= len(v.key) + len(v.json); size < 0 {
+				size += len(v.key) + len(v.json)
+				continue
+			}
+			list, fits = append(list, v), true
+		}
+	}
+	return list
+}
+
+// overhead is one library's way of keeping a session of a counter and other values.
 type overhead struct {
 	through func(http.Handler) http.Handler
-	fill    func(ctx context.Context, profile string)
+	fill    func(ctx context.Context, values []value)
 	read    func(context.Context) bool
 	change  func(context.Context, int)
 }
 
 // requests gives functions that each send one request.
-func (o *overhead) requests(tb testing.TB) map[string]func() {
-	p := newPerson(1, true)
-	fill := o.through(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { o.fill(r.Context(), p.profile.json) }))
+func (o *overhead) requests(tb testing.TB, size int) map[string]func() {
+	fill := o.through(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { o.fill(r.Context(), contentOf(size)) }))
 	w := httptest.NewRecorder()
 	fill.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	var cookie string
@@ -82,7 +105,7 @@ func (o *overhead) requests(tb testing.TB) map[string]func() {
 		cookie = cookies[0].Name + "=" + cookies[0].Value
 	}
 
-	n := 0
+	var n atomic.Int64
 	request := func(cookie string, handle http.HandlerFunc) func() {
 		h := o.through(handle)
 		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
@@ -102,8 +125,7 @@ func (o *overhead) requests(tb testing.TB) map[string]func() {
 			w.WriteHeader(http.StatusNoContent)
 		}),
 		"change": request(cookie, func(w http.ResponseWriter, r *http.Request) {
-			n++
-			o.change(r.Context(), n)
+			o.change(r.Context(), int(n.Add(1)))
 			w.WriteHeader(http.StatusNoContent)
 		}),
 	}
@@ -114,9 +136,11 @@ func ofSCS() *overhead {
 	m.Store = memstore.NewWithCleanupInterval(0)
 	return &overhead{
 		through: m.LoadAndSave,
-		fill: func(ctx context.Context, profile string) {
+		fill: func(ctx context.Context, values []value) {
 			m.Put(ctx, "visits", 1)
-			m.Put(ctx, "profile", profile)
+			for _, v := range values {
+				m.Put(ctx, v.key, v.json)
+			}
 		},
 		read:   func(ctx context.Context) bool { return m.GetInt(ctx, "visits") > 0 },
 		change: func(ctx context.Context, n int) { m.Put(ctx, "visits", n) },
@@ -140,10 +164,12 @@ func ofOurs(tb testing.TB) (*overhead, *dynamodb.Client) {
 	}
 	return &overhead{
 		through: s.Middleware,
-		fill: func(ctx context.Context, profile string) {
+		fill: func(ctx context.Context, values []value) {
 			with(ctx, func(sess *dynasession.Session) {
 				sess.Set("visits", 1)
-				sess.Set("profile", json.RawMessage(profile))
+				for _, v := range values {
+					sess.Set(v.key, json.RawMessage(v.json))
+				}
 			})
 		},
 		read: func(ctx context.Context) (ok bool) {
@@ -157,9 +183,13 @@ func ofOurs(tb testing.TB) (*overhead, *dynamodb.Client) {
 }
 
 // sdkCalls gives the calls that ours makes, by the SDK alone.
-func sdkCalls(tb testing.TB, client *dynamodb.Client) map[string]func() {
+func sdkCalls(tb testing.TB, client *dynamodb.Client, size int) map[string]func() {
 	key := "session_" + strings.Repeat("0", 64)
-	data := newPerson(1, true).profile.json
+	data := `{"visits":1`
+	for _, v := range contentOf(size) {
+		data += `,"` + v.key + `":` + v.json
+	}
+	data += "}"
 	get := func() {
 		_, err := client.GetItem(context.Background(), &dynamodb.GetItemInput{
 			TableName: aws.String("sessions"), ConsistentRead: aws.Bool(true), Key: map[string]attribute{"id": text(key)},
@@ -187,55 +217,72 @@ func sdkCalls(tb testing.TB, client *dynamodb.Client) map[string]func() {
 	}}
 }
 
-func overheads(tb testing.TB) map[string]map[string]func() {
+func overheads(tb testing.TB, size int) map[string]map[string]func() {
 	ours, client := ofOurs(tb)
 	none := &overhead{
 		through: func(h http.Handler) http.Handler { return h },
-		fill:    func(context.Context, string) {},
+		fill:    func(context.Context, []value) {},
 		read:    func(context.Context) bool { return true },
 		change:  func(context.Context, int) {},
 	}
 	return map[string]map[string]func(){
-		"none": none.requests(tb), "scs": ofSCS().requests(tb), "ours": ours.requests(tb), "sdk": sdkCalls(tb, client),
+		"none": none.requests(tb, size), "scs": ofSCS().requests(tb, size), "ours": ours.requests(tb, size), "sdk": sdkCalls(tb, client, size),
 	}
 }
 
 func BenchmarkOverhead(b *testing.B) {
-	all := overheads(b)
-	for _, req := range []string{"alone", "alone-with-cookie", "read", "change"} {
-		for _, via := range []string{"none", "scs", "ours", "sdk"} {
-			if send := all[via][req]; send != nil {
-				b.Run("req="+req+"/via="+via, func(b *testing.B) {
-					b.ReportAllocs()
-					for b.Loop() {
-						send()
-					}
-				})
+	for _, size := range overheadSizes {
+		all := overheads(b, size.bytes)
+		for _, req := range []string{"alone", "alone-with-cookie", "read", "change"} {
+			for _, via := range []string{"none", "scs", "ours", "sdk"} {
+				if send := all[via][req]; send != nil {
+					b.Run("size="+size.name+"/req="+req+"/via="+via, func(b *testing.B) { benchBoth(b, send) })
+				}
 			}
 		}
 	}
 }
 
+func benchBoth(b *testing.B, send func()) {
+	b.Run("mode=one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			send()
+		}
+	})
+	b.Run("mode=parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				send()
+			}
+		})
+	})
+}
+
 // TestOverheadAllocations: without the SDK's, ours are a fraction of scs's.
 func TestOverheadAllocations(t *testing.T) {
-	all := overheads(t)
-	allocs := map[string]float64{}
-	for via, requests := range all {
-		for req, send := range requests {
-			send()
-			allocs[via+" "+req] = testing.AllocsPerRun(200, send)
-		}
-	}
-	for _, tc := range []struct {
-		req  string
-		part float64
-	}{{"read", 8}, {"change", 6}} {
-		ours := allocs["ours "+tc.req] - allocs["sdk "+tc.req]
-		theirs := allocs["scs "+tc.req] - allocs["none "+tc.req]
-		t.Log(tc.req + ": ours " + strconv.Itoa(int(ours)) + ", scs " + strconv.Itoa(int(theirs)))
-		assert.LessOrEqual(t, ours, theirs/tc.part, tc.req)
-	}
-	for _, req := range []string{"alone", "alone-with-cookie"} {
-		assert.LessOrEqual(t, allocs["ours "+req], allocs["none "+req]+4, req)
+	for _, size := range overheadSizes {
+		t.Run(size.name, func(t *testing.T) {
+			allocs := map[string]float64{}
+			for via, requests := range overheads(t, size.bytes) {
+				for req, send := range requests {
+					send()
+					allocs[via+" "+req] = testing.AllocsPerRun(200, send)
+				}
+			}
+			for _, tc := range []struct {
+				req  string
+				part float64
+			}{{"read", 8}, {"change", 6}} {
+				ours := allocs["ours "+tc.req] - allocs["sdk "+tc.req]
+				theirs := allocs["scs "+tc.req] - allocs["none "+tc.req]
+				t.Logf("%s: ours %v, scs %v", tc.req, ours, theirs)
+				assert.LessOrEqual(t, ours, theirs/tc.part, tc.req)
+			}
+			for _, req := range []string{"alone", "alone-with-cookie"} {
+				assert.LessOrEqual(t, allocs["ours "+req], allocs["none "+req]+4, req)
+			}
+		})
 	}
 }

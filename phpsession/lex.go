@@ -6,6 +6,11 @@ import (
 	"math"
 )
 
+// The reader and writer are our own. github.com/elliotchance/phpserialize v1.4.0, tried first, is right for
+// bools, ints and arrays of these, but takes the bytes \x41 in a string for an escape, drops an object's
+// class and an array's order, knows no R, r, C, E and S, takes a string that is longer than its
+// length, and panics on lengths that are negative or beyond the data.
+
 // maxDepth is how deep PHP reads: its unserialize_max_depth.
 const maxDepth = 4096
 
