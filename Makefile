@@ -25,7 +25,7 @@ test: lint vet gotest ## Check everything, as CI does
 gotest: ## Run all tests, on the fake and the real DynamoDB Local
 	for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates too
 	$(LOCALDB) sh -ec 'for module in $(MODULES); do \
-		$(GO) test -C $$module -race -shuffle=on -count=1 -timeout 20m ./...; done'
+		$(GO) test -C $$module -race -shuffle=on -count=1 -parallel 4 -timeout 20m ./...; done'
 
 options: ## Run the tests with the options that change how DynamoDB is asked
 	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client; do \

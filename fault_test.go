@@ -182,22 +182,25 @@ func TestFaults(t *testing.T) {
 		})
 	})
 	t.Run("local", func(t *testing.T) {
-		b := local(t)
 		localTransport.CloseIdleConnections()
 		leaks := goleak.IgnoreCurrent()
 		eachDeed(t, func(t *testing.T, policy dynasession.Concurrency, d deed) {
-			tryTroubles(t, b, policy, d, impatience)
+			tryTroubles(t, local(t), policy, d, impatience)
 		})
 		localTransport.CloseIdleConnections()
 		goleak.VerifyNone(t, leaks)
 	})
 }
 
+// eachDeed runs the deeds side by side: most of the time they wait.
 func eachDeed(t *testing.T, f func(*testing.T, dynasession.Concurrency, deed)) {
 	for _, policy := range policies {
 		t.Run(policy.String(), func(t *testing.T) {
 			for _, d := range deeds {
-				t.Run(d.String(), func(t *testing.T) { f(t, policy, d) })
+				t.Run(d.String(), func(t *testing.T) {
+					t.Parallel()
+					f(t, policy, d)
+				})
 			}
 		})
 	}
@@ -454,18 +457,19 @@ func TestFaultsOfVerbs(t *testing.T) {
 	t.Run("dynamotest", func(t *testing.T) {
 		for _, v := range verbs {
 			t.Run(v.name, func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) { v.tryTroubles(t, embedded(t), dynasession.DefaultTimeout, troubles) })
 			})
 		}
 	})
 	t.Run("local", func(t *testing.T) {
-		b := local(t)
 		for _, v := range verbs {
 			t.Run(v.name, func(t *testing.T) {
+				t.Parallel()
 				some := slices.DeleteFunc(slices.Clone(troubles), func(tr trouble) bool {
 					return !v.quick && (tr.slow || v.name == "DestroyUser" && tr.name != "reset after") // the bubble has them
 				})
-				v.tryTroubles(t, b, impatience, some)
+				v.tryTroubles(t, local(t), impatience, some)
 			})
 		}
 	})

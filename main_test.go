@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"regexp"
 	"sync"
 	"testing"
 
@@ -51,23 +50,46 @@ type hearing struct {
 	hashes map[string]bool
 }
 
+// runsOf gives the longest runs in text of bytes that are in set, of at least so many.
+func runsOf(text string, set *[256]bool, least int) (runs []string) {
+	for i := 0; i < len(text); {
+		begin := i
+		for i < len(text) && set[text[i]] {
+			i++
+		}
+		if i-begin >= least {
+			runs = append(runs, text[begin:i])
+		}
+		i++
+	}
+	return runs
+}
+
+func setOf(chars string) *[256]bool {
+	var set [256]bool
+	for i := range len(chars) {
+		set[chars[i]] = true
+	}
+	return &set
+}
+
 var (
-	wordOfIDs = regexp.MustCompile(`[0-9A-Za-z]{43,}`)
-	hashOfIDs = regexp.MustCompile(`[0-9a-f]{64}`)
+	hexDigits = setOf("0123456789abcdef")
+	idChars   = setOf("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 )
 
 // Write hears p.
 func (h *hearing) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.words = append(h.words, wordOfIDs.FindAllString(string(p), -1)...)
+	h.words = append(h.words, runsOf(string(p), idChars, 43)...)
 	return len(p), nil
 }
 
 func (h *hearing) sent(body string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, hash := range hashOfIDs.FindAllString(body, -1) {
+	for _, hash := range runsOf(body, hexDigits, 64) {
 		if h.hashes == nil {
 			h.hashes = map[string]bool{}
 		}

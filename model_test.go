@@ -56,6 +56,7 @@ func eachModel(t *testing.T, property func(r *modelRun)) {
 	for name, cfg := range modelConfigs {
 		cfg.IdleTimeout, cfg.TouchAfter, cfg.Lifetime = modelIdle, modelTouch, modelLifetime
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
 				rapid.SyncTest(rt, func(rt *rapid.T) {
 					cfg := cfg
