@@ -13,6 +13,9 @@ const (
 	// with a slow clock may still serve it.
 	sweepMargin = 60
 	maxSegments = 1_000_000 // Scan's limit
+	// sweepPatience is how many Timeouts long a call is repeated that DynamoDB has no time for:
+	// a minute by default, as AWS advises for throttling.
+	sweepPatience = 12
 )
 
 // SweepOptions say how a sweep goes about. The zero value deletes what has expired, one
@@ -59,6 +62,9 @@ func (s *Store) GC(ctx context.Context, maxLifetime time.Duration) (deleted int,
 // sees one gives its lock an end, an IdleTimeout from then, and the next one after that deletes
 // it. A request that still runs by then loses its lock, and nothing else: its write makes the
 // item anew.
+//
+// A call that fails since DynamoDB is throttling or out of reach is repeated for 12 times
+// Config.Timeout, before Sweep ends with [ErrUnavailable].
 //
 // Cancelled, Sweep ends the deletes that are under way and gives its stats so far beside ctx's
 // error; a later Sweep goes through the table anew.
@@ -139,6 +145,8 @@ func (sw *sweep) page(ctx context.Context, at cursor, segment, segments int, now
 	}
 	var tr trace
 	err = sw.call(ctx, &tr, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, sw.store.cfg.Timeout)
+		defer cancel()
 		found, scanned, next, err = sw.store.table.scan(ctx, &tr, at, segment, segments, cut)
 		return err
 	})
@@ -207,8 +215,12 @@ func (sw *sweep) stub(ctx context.Context, r *record) (expired, deleted bool, er
 // beside an error.
 func (sw *sweep) write(ctx context.Context, f func(context.Context, *trace) error) (done bool, err error) {
 	var tr trace
-	// A write that is under way is not cancelled: nobody could say whether it counts.
-	err = sw.call(context.WithoutCancel(ctx), &tr, func(ctx context.Context) error { return f(ctx, &tr) })
+	err = sw.call(ctx, &tr, func(ctx context.Context) error {
+		// A write that is under way is not cancelled: nobody could say whether it counts.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sw.store.cfg.Timeout)
+		defer cancel()
+		return f(ctx, &tr)
+	})
 	if errors.Is(err, errBusy) { // being renewed, and so alive
 		return false, sw.pace(ctx)
 	}
@@ -228,16 +240,21 @@ func (sw *sweep) write(ctx context.Context, f func(context.Context, *trace) erro
 	return refused == nil, sw.pace(ctx)
 }
 
-// call makes one call, and counts its units.
+// call makes one call, patiently, and counts its units.
 func (sw *sweep) call(ctx context.Context, tr *trace, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, sw.store.cfg.Timeout)
-	defer cancel()
-	err := f(ctx)
-	sw.mu.Lock()
-	defer sw.mu.Unlock()
-	sw.stats.ReadUnits += tr.readUnits
-	sw.stats.WriteUnits += tr.writeUnits
-	return err
+	began := sw.store.now()
+	for pause := (backoff{}); ; {
+		err := f(ctx)
+		failing := errors.Is(err, ErrUnavailable) && sw.store.now().Sub(began) < sweepPatience*sw.store.cfg.Timeout
+		if failing && pause.wait(ctx) == nil {
+			continue
+		}
+		sw.mu.Lock()
+		defer sw.mu.Unlock()
+		sw.stats.ReadUnits += tr.readUnits
+		sw.stats.WriteUnits += tr.writeUnits
+		return err
+	}
 }
 
 // pace waits for as long as the ceiling asks after what has been spent.

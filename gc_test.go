@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -220,4 +221,41 @@ func TestSweepOfAFullTable(t *testing.T) {
 	assert.Equal(t, size-deleted, last.Scanned)
 	// A page becomes maps of attributes, several times as large.
 	assert.Less(t, memory.most-base, uint64(segments*pageSize*8))
+}
+
+// TestSweepIsPatient: throttling slows a sweep down, and only a minute of it ends one.
+func TestSweepIsPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		s := newStore(t, b, dynasession.Config{})
+		require.NoError(t, s.Write(t.Context(), s.CreateID(), []byte("{}")))
+		time.Sleep(2 * time.Hour)
+
+		begin := time.Now()
+		throttled := func(lasts time.Duration) {
+			b.calls.intercept(func(c *call) (*http.Response, error) {
+				if time.Since(begin) < lasts {
+					return answerWith(http.StatusBadRequest, "ProvisionedThroughputExceededException"), nil
+				}
+				return c.send()
+			})
+		}
+		throttled(2 * time.Minute)
+		_, err := s.Sweep(t.Context(), dynasession.SweepOptions{})
+		require.ErrorIs(t, err, dynasession.ErrUnavailable)
+		assert.InDelta(t, time.Minute, time.Since(begin), float64(time.Second))
+
+		begin = time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err = s.Sweep(ctx, dynasession.SweepOptions{})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.InDelta(t, 10*time.Second, time.Since(begin), float64(time.Second))
+
+		begin = time.Now()
+		throttled(40 * time.Second)
+		stats, err := s.Sweep(t.Context(), dynasession.SweepOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, 1, stats.Deleted)
+	})
 }
