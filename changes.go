@@ -76,6 +76,9 @@ func (c change) then(next change) change {
 		// a value that did not encode, the stored one still shows.
 		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil)
 		next.loaded = c.loaded
+		if c.popped && next.err == nil { // what was popped was another's: no later Set mends that
+			next.err = c.err
+		}
 		return next
 	case c.err != nil:
 		return c

@@ -1,6 +1,7 @@
 package dynasession
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,8 +37,10 @@ func (c *cookieMaker) read(h http.Header) []ticket {
 				continue
 			}
 			t, ok := c.parse(value)
-			for _, other := range tickets {
-				ok = ok && other.id != t.id
+			for i := range tickets {
+				if other := &tickets[i]; ok && other.id == t.id {
+					other.rev, ok = max(other.rev, t.rev), false
+				}
 			}
 			if ok && len(tickets) < maxTickets {
 				tickets = append(tickets, t)
@@ -47,9 +50,15 @@ func (c *cookieMaker) read(h http.Header) []ticket {
 	return tickets
 }
 
+// commas reads the commas of PHP's ids: a cookie's value cannot hold them, and PHP writes them as %2C.
+var commas = strings.NewReplacer("%2C", ",", "%2c", ",")
+
 // parse takes a cookie's value apart: an id, and after a point the revision.
 func (c *cookieMaker) parse(value string) (ticket, bool) {
 	id, text, hasRev := strings.Cut(value, ".")
+	if c.keys.plain && strings.Contains(id, "%") {
+		id = commas.Replace(id)
+	}
 	if !c.keys.valid(id) {
 		return ticket{}, false
 	}
@@ -77,7 +86,7 @@ func (c *cookieMaker) write(h http.Header, d delivery) {
 	if d.cookie == cookieClear {
 		cookie.MaxAge, cookie.Expires = -1, time.Unix(1, 0)
 	} else {
-		cookie.Value, cookie.MaxAge = d.id, int(d.maxAge)
+		cookie.Value, cookie.MaxAge = strings.ReplaceAll(d.id, ",", "%2C"), int(min(d.maxAge, math.MaxInt32))
 		if c.revs {
 			cookie.Value += "." + strconv.FormatInt(d.rev, 10)
 		}

@@ -43,7 +43,7 @@ func TestCookieRead(t *testing.T) {
 		"two":                       {[]string{name + "=" + id1 + "; " + name + "=" + id2}, []ticket{{id: id1}, {id: id2}}},
 		"in the browser's order":    {[]string{name + "=" + id2 + "; a=b; " + name + "=" + id1}, []ticket{{id: id2}, {id: id1}}},
 		"over two lines":            {[]string{name + "=" + id2, name + "=" + id1}, []ticket{{id: id2}, {id: id1}}},
-		"twice the same":            {[]string{name + "=" + id1 + "; " + name + "=" + id1 + ".7"}, one},
+		"twice the same":            {[]string{name + "=" + id1 + "; " + name + "=" + id1 + ".7"}, []ticket{{id: id1, rev: 7}}},
 		"at most three":             {[]string{name + "=" + strings.Join([]string{id1, id2, id3, id4}, "; "+name+"=")}, []ticket{{id: id1}, {id: id2}, {id: id3}}},
 		"the malformed don't count": {[]string{strings.Repeat(name+"=x; ", 10) + name + "=" + id1}, one},
 		"many others":               {[]string{strings.Repeat("a=b; ", 2000) + name + "=" + id1}, one},
@@ -99,10 +99,18 @@ func TestCookieRead(t *testing.T) {
 		php := "abc,-0123456789abcdefghij"
 		for value, want := range map[string][]ticket{
 			php: {{id: php}}, php + ".9": {{id: php, rev: 9}}, strings.Repeat("a", 256): {{id: strings.Repeat("a", 256)}},
-			strings.Repeat("a", 257): nil, "short": nil, php + "_": nil, php + "%2C": nil,
+			strings.Repeat("a", 257): nil, "short": nil, php + "_": nil,
+			// PHP writes a comma as %2C, and reads it so. What counts is the id's own length.
+			"abc%2C-0123456789abcdefghij": {{id: php}}, "abc%2c-0123456789abcdefghij.9": {{id: php, rev: 9}},
+			php + "%2C": {{id: php + ","}}, php + "%2D": nil, php + "%": nil, php + "%252C": nil,
+			"%2C" + strings.Repeat("a", 20):   nil,
+			strings.Repeat("%2C", phpIDMax):   {{id: strings.Repeat(",", phpIDMax)}},
+			strings.Repeat("%2C", phpIDMax+1): nil,
 		} {
 			assert.Equal(t, want, c.read(http.Header{"Cookie": {"PHPSESSID=" + value}}), value)
 		}
+		ours := testCookie(t, Config{})
+		assert.Nil(t, ours.read(http.Header{"Cookie": {name + "=%2C" + id1[1:]}}), "only PHP's ids have commas")
 	})
 }
 
@@ -129,6 +137,8 @@ func TestCookieWrite(t *testing.T) {
 		"until":        {Config{}, delivery{cookie: cookieSet, id: id, maxAge: 86400}, "__Host-session=" + id + "; Path=/; Max-Age=86400; HttpOnly; Secure; SameSite=Lax"},
 		"revision":     {Config{EventualReads: true}, delivery{cookie: cookieSet, id: id, rev: 12}, "__Host-session=" + id + ".12; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		"revision off": {Config{}, delivery{cookie: cookieSet, id: id, rev: 12}, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"comma": {Config{InsecurePlainIDs: true}, delivery{cookie: cookieSet, id: "a,b" + id + ","},
+			"__Host-session=a%2Cb" + id + "%2C; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		"clear": {Config{EventualReads: true}, delivery{cookie: cookieClear},
 			"__Host-session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
 		"clear, domain": {Config{Cookie: CookieConfig{Domain: "example.com", Path: "/a", Partitioned: true}}, delivery{cookie: cookieClear},
@@ -249,7 +259,8 @@ func TestCookieSize(t *testing.T) {
 		},
 	})
 	h := http.Header{}
-	c.write(h, delivery{cookie: cookieSet, id: strings.Repeat("i", phpIDMax), rev: 1<<62 - 1, maxAge: 1 << 40})
+	id := strings.Repeat(",", phpIDMax) // each is three characters in the cookie
+	c.write(h, delivery{cookie: cookieSet, id: id, rev: 1<<62 - 1, maxAge: 1 << 40})
 	line := h.Get("Set-Cookie")
 	assert.LessOrEqual(t, len(line), 4096)
 	parsed, err := http.ParseSetCookie(line)
@@ -258,7 +269,7 @@ func TestCookieSize(t *testing.T) {
 	assert.Len(t, parsed.Path, 1024)
 	assert.LessOrEqual(t, len(parsed.Name)+len(parsed.Value), 4096)
 	assert.True(t, parsed.Partitioned)
-	assert.Equal(t, []ticket{{strings.Repeat("i", phpIDMax), 1<<62 - 1}}, c.read(http.Header{"Cookie": {parsed.Name + "=" + parsed.Value}}))
+	assert.Equal(t, []ticket{{id, 1<<62 - 1}}, c.read(http.Header{"Cookie": {parsed.Name + "=" + parsed.Value}}))
 }
 
 func FuzzCookie(f *testing.F) {

@@ -596,7 +596,7 @@ func living(x *expression, l rules, now int64) string {
 
 // overwrite replaces the data of a live session, whoever wrote it. The marks stay, so that
 // requests that are running merge.
-func (t *table) overwrite(ctx context.Context, tr *trace, r *record, l rules, now int64) error {
+func (t *table) overwrite(ctx context.Context, tr *trace, r *record, idle int64, l rules, now int64) error {
 	x := &expression{set: clauses("#e = :e"), add: clauses("#r :one")}
 	x.num(":e", r.expires)
 	x.num(":one", 1)
@@ -607,6 +607,12 @@ func (t *table) overwrite(ctx context.Context, tr *trace, r *record, l rules, no
 		x.remove.append("#d")
 	}
 	x.cond = clauses(living(x, l, now), "(attribute_not_exists(#u) OR #u >= :e)")
+	if idle == 0 { // :e was made with it
+		x.cond.append("attribute_not_exists(#n)")
+	} else {
+		x.cond.append("#n = :n")
+		x.num(":n", idle)
+	}
 	_, err := t.updateItem(ctx, tr, r.key, x, "")
 	return err
 }
@@ -862,12 +868,23 @@ func (t *table) translate(op string, err error) error {
 		return fmt.Errorf("%w: %s: no table (or index) %q in this account and region; Store.CreateTable makes it: %w", ErrTable, op, t.name, err)
 	case code == "ValidationException" && strings.Contains(message, "tem size"):
 		return fmt.Errorf("%w: %s: %w", ErrTooLarge, op, err)
-	case code == "ValidationException" && (strings.Contains(message, "schema") || strings.Contains(message, "conditions on the keys") || strings.Contains(message, "index")):
+	case code == "ValidationException" && saysOtherKeys(message):
 		return fmt.Errorf("%w: %s: table %q does not have the key or index that Config says; Store.Open tells more: %w", ErrTable, op, t.name, err)
 	case transientCodes[code], httpStatus(err) >= 500:
 		return unavailable(op, err)
 	}
 	return fmt.Errorf("dynasession: %s: %w", op, err)
+}
+
+// saysOtherKeys tells whether DynamoDB refuses a call because the table has other keys. A read
+// is refused in other words than a put.
+func saysOtherKeys(message string) bool {
+	for _, words := range []string{"schema", "conditions on the keys", "index", "Missing the key", "required keys", "Type mismatch for"} {
+		if strings.Contains(message, words) {
+			return true
+		}
+	}
+	return false
 }
 
 func unavailable(op string, err error) error {

@@ -111,7 +111,7 @@ func (s *Store) notLocked(wait context.Context, key string, state error) error {
 	cause := context.Cause(wait)
 	switch {
 	case errors.Is(cause, ErrLocked):
-		return fmt.Errorf("%w: session %s: waited for %v", ErrLocked, s.keys.ref(key), s.cfg.LockWait)
+		return fmt.Errorf("%w: session %s: waited for %v", state, s.keys.ref(key), s.cfg.LockWait)
 	case errors.Is(cause, context.DeadlineExceeded):
 		return fmt.Errorf("%w: waiting for the lock of session %s: %w", state, s.keys.ref(key), cause)
 	}
@@ -187,7 +187,9 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, paus
 	for key := seen.key; seen != nil && err == nil; {
 		if seen.lock != 0 && seen.lock < leaseFrom {
 			now := s.now()
-			err := s.table.bound(ctx, &op.trace, seen, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix())
+			call, cancel := s.oneCall(ctx)
+			err := s.table.bound(call, &op.trace, seen, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix())
+			cancel()
 			if _, err = asRefusal(err); err != nil && !errors.Is(err, errBusy) {
 				return err
 			}
@@ -206,7 +208,9 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, paus
 func (s *Store) look(ctx context.Context, op *operation, key string, pause *poll) (*record, error) {
 	for again := false; ; again = true {
 		begin := s.now()
-		r, err := s.table.get(ctx, &op.trace, key, false)
+		call, cancel := s.oneCall(ctx)
+		r, err := s.table.get(call, &op.trace, key, false)
+		cancel()
 		now := s.now()
 		switch {
 		case err != nil:

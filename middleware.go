@@ -34,7 +34,13 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 		q.response = response{ResponseWriter: w, request: q}
 		q.before = linesOf(w.Header())
 		defer q.end() // also when next panics: nothing half-done is saved, and the panic goes on
-		next.ServeHTTP(q.response.writer(), r.WithContext(q))
+		inner := r.WithContext(q)
+		defer func() { // net/http removes the files of the request that it has made itself
+			if r.MultipartForm == nil {
+				r.MultipartForm = inner.MultipartForm
+			}
+		}()
+		next.ServeHTTP(q.response.writer(), inner)
 		q.finish()
 	})
 }
@@ -203,7 +209,10 @@ func (q *request) commitSession() error {
 		return nil
 	}
 	varyByCookie(q.response.Header())
-	return q.save(context.WithoutCancel(q.Context), sess, false)
+	err := q.save(context.WithoutCancel(q.Context), sess, false)
+	// Once more, also of an earlier Save: the header is the handler's, who may have replaced its lines.
+	q.store.cookie.write(q.response.Header(), q.delivered)
+	return err
 }
 
 // save saves the session, and puts its cookie into the header. Its caller holds saves.

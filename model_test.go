@@ -220,6 +220,7 @@ type sessionRun struct {
 	id      string
 	dead    []string
 	saveErr error
+	untold  bool // the browser, of a cookie that lasts longer: the handler panicked after Save
 }
 
 func TestSessionModel(t *testing.T) {
@@ -245,6 +246,7 @@ func (r *sessionRun) send() {
 		switch p := recover(); p.(type) {
 		case nil:
 		case modelPanic:
+			r.untold = true
 			r.m = r.base.clone()         // what was not saved is gone
 			if r.id != idOf(r.browser) { // and nobody knows the new id of what was
 				r.m, r.id = emptyModel(), ""
@@ -253,12 +255,15 @@ func (r *sessionRun) send() {
 			panic(p)
 		}
 	}()
-	if !r.m.live() {
+	switch {
+	case !r.m.live():
 		r.bury()
 		r.m = emptyModel()
+	case r.untold && idOf(r.browser) == "": // it has dropped the cookie in time
+		r.m, r.id = emptyModel(), ""
 	}
 	r.base = r.m.clone()
-	r.saveErr = nil
+	r.saveErr, r.untold = nil, false
 	w := r.browser.get("/")
 	err := r.saveErr
 	if err == nil {

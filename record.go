@@ -71,7 +71,11 @@ func (l rules) expiry(a attrs, now int64) int64 {
 	if idle == 0 {
 		idle = l.idle
 	}
-	return min(now+idle, l.stamped(a, now).until)
+	a = l.stamped(a, now)
+	if a.idle == 0 { // Lifetime may have been longer when until was stored
+		return min(now+idle, a.until, a.born+l.lifetime)
+	}
+	return min(now+idle, a.until)
 }
 
 // touchDue tells whether the stored expiry is old enough to be written again.
@@ -132,6 +136,9 @@ func (r *record) marksWith(mark string) string {
 
 // DynamoDB's limit for an item: 400 KB, names included (Developer Guide, "Quotas").
 const maxItem = 400 << 10
+
+// lockRoom is what a lock adds to an item, in bytes.
+const lockRoom = len(attrLock) + (13+1)/2 + 1 + len(attrHolder) + markLen
 
 // writeUnits is what DynamoDB bills for a write of that many bytes.
 func writeUnits(size int) int { return max(1, (size+1023)/1024) }

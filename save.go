@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 )
 
 // maxTries bounds how often a save merges with what others have written and tries again,
@@ -14,6 +15,9 @@ const maxTries = 64
 // maxUser is DynamoDB's limit for a key, in bytes: the user is the index's (Developer Guide,
 // "Quotas", Partition key length).
 const maxUser = 2048
+
+// errUser is of a user that DynamoDB's strings cannot hold: the SDK would make another one of it.
+var errUser = errors.New("dynasession: the user is not UTF-8")
 
 // delivery is what a save wants the response to carry.
 type delivery struct {
@@ -57,6 +61,9 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		w.destroy, w.victim = false, nil // done, also if what follows fails
 		w.unlock()
 		d.cookie = cookieClear
+	}
+	if w.signIn != nil && !utf8.ValidString(w.attrs.user) {
+		return d, nil, errUser
 	}
 	if len(w.attrs.user) > maxUser {
 		return d, nil, fmt.Errorf("%w: a user of %d bytes, the limit is %d", ErrTooLarge, len(w.attrs.user), maxUser)

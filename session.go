@@ -32,7 +32,8 @@ type Session struct {
 	born    int64   // of a new session
 	vals    values  // as stored, with pend on top
 	pend    pending
-	version int // counts the changes
+	saving  pending // the changes of attributes that a save under way has taken
+	version int     // counts the changes
 	unsure  *unsure
 	ended   bool   // the request is over
 	lease   *lease // of the session's lock, while it is held
@@ -121,9 +122,17 @@ func Flashes[T any](s *Session) []T {
 	var out []T
 	for _, kv := range found {
 		var v T
-		if s.codec.Unmarshal(kv.Value, &v) == nil {
+		if s.codec.Unmarshal(kv.Value, &v) != nil {
+			continue
+		}
+		taken := false
+		s.mutate(func() { // of two goroutines that show it one takes it
+			if _, taken = s.vals.get(kv.Key); taken {
+				s.record(change{key: kv.Key, op: opDrop})
+			}
+		})
+		if taken {
 			out = append(out, v)
-			s.Delete(kv.Key)
 		}
 	}
 	return out
@@ -234,7 +243,7 @@ func (s *Session) Created() time.Time {
 func (s *Session) Expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec != nil && s.pend.remember == nil && s.pend.limit == 0 {
+	if s.rec != nil && s.pend.remember == nil && s.pend.limit == 0 && s.saving.remember == nil && s.saving.limit == 0 {
 		return timeOf(s.rec.expires)
 	}
 	return timeOf(s.rules.expiry(s.attrs(), s.now().Unix()))
@@ -258,7 +267,7 @@ func (s *Session) AuthTime() time.Time {
 
 // attrs gives the session's attributes with what is pending on top.
 func (s *Session) attrs() attrs {
-	return s.pend.attrs(s.storedAttrs(), s.rules.lifetime)
+	return s.pend.attrs(s.saving.attrs(s.storedAttrs(), s.rules.lifetime), s.rules.lifetime)
 }
 
 func (s *Session) storedAttrs() attrs {
@@ -321,7 +330,7 @@ func (s *Session) LimitTo(t time.Time) {
 func (s *Session) Destroy() {
 	s.mutate(func() {
 		s.pend = s.pend.then(pending{destroy: true, victim: s.rec})
-		s.rec, s.id, s.vals = nil, "", values{}
+		s.rec, s.id, s.vals, s.saving = nil, "", values{}, pending{}
 		s.born = epoch(s.now())
 		s.version++
 	})
@@ -479,7 +488,7 @@ func (s *Session) begin() work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := work{pending: s.pend, rec: s.rec, id: s.id, vals: s.vals.clone(), attrs: s.attrs(), lease: s.lease, version: s.version, unsure: s.unsure}
-	s.pend = pending{}
+	s.pend, s.saving = pending{}, pending{signIn: s.pend.signIn, remember: s.pend.remember, limit: s.pend.limit}
 	return w
 }
 
@@ -495,7 +504,7 @@ type stored struct {
 func (s *Session) settle(w *work, now *stored) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lease, s.unsure = w.lease, w.unsure
+	s.lease, s.unsure, s.saving = w.lease, w.unsure, pending{}
 	if now == nil {
 		s.pend = w.then(s.pend)
 		return
@@ -514,6 +523,8 @@ func (s *Session) settle(w *work, now *stored) {
 		if !c.popped { // what was popped must still be what is there
 			c.loaded, _ = s.vals.get(c.key)
 		}
-		_ = c.apply(&s.vals) // an error fails the next save, which applies it again
+		if err := c.apply(&s.vals); err != nil {
+			c.err = err // the next save begins with these values, and applies nothing by itself
+		}
 	}
 }

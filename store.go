@@ -139,7 +139,7 @@ func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	}
 	ctx, op := s.start(ctx, "read", key)
 	defer func() { op.end(err) }()
-	r, err := s.get(ctx, op, key, 0)
+	r, err := s.getStrongly(ctx, op, key) // also with EventualReads: no revision tells what is too old
 	if err != nil {
 		return nil, err
 	}
@@ -168,24 +168,26 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	if err := s.fill(r, data); err != nil {
 		return err
 	}
+	idle := int64(0) // of the session that is there
 	for pause := (backoff{}); pause.tries < maxTries; {
-		refused, err := asRefusal(s.table.overwrite(ctx, &op.trace, r, s.rules, now))
+		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.overwrite(ctx, &op.trace, r, idle, s.rules, now) }))
 		if err != nil || refused == nil {
 			return err
 		}
 		if old := refused.item; old != nil && s.rules.live(old, now) {
-			// Live, and its absolute end comes before the idle time's.
-			r.expires = s.rules.expiry(old.attrs, now)
+			// Live, and ends at another time than a new session would.
+			r.expires, idle = s.rules.expiry(old.attrs, now), old.attrs.idle
 			op.conflicts++
 			if err := pause.wait(ctx); err != nil {
 				break
 			}
 			continue
 		}
+		r.expires = s.rules.expiry(r.attrs, now) // a new session's, whatever was there
 		if r.marks == "" {
 			r.marks = newMark()
 		}
-		refused, err = asRefusal(s.table.replace(ctx, &op.trace, r, s.rules, now))
+		refused, err = asRefusal(op.untilFree(ctx, func() error { return s.table.replace(ctx, &op.trace, r, s.rules, now) }))
 		if err != nil || refused == nil || refused.item != nil && refused.item.creation() == r.marks {
 			return err
 		}
@@ -227,7 +229,7 @@ func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	now := s.now().Unix()
 	expires := now + s.rules.idle
 	for pause := (backoff{}); pause.tries < maxTries; {
-		refused, err := asRefusal(s.table.extend(ctx, &op.trace, key, expires, s.rules, now))
+		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.extend(ctx, &op.trace, key, expires, s.rules, now) }))
 		if err != nil || refused == nil {
 			return err
 		}
@@ -265,15 +267,18 @@ func (s *Store) notFound(key string) error {
 // get reads a live session; nil for none. An eventual read is believed only if it shows a
 // live session that is no older than rev, which the cookie carries.
 func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (*record, error) {
-	now := s.now().Unix()
 	if s.cfg.EventualReads {
 		r, err := s.table.get(ctx, &op.trace, key, false)
-		if err != nil || r != nil && s.rules.live(r, now) && r.rev >= rev {
+		if err != nil || r != nil && s.rules.live(r, s.now().Unix()) && r.rev >= rev {
 			return r, err
 		}
 	}
+	return s.getStrongly(ctx, op, key)
+}
+
+func (s *Store) getStrongly(ctx context.Context, op *operation, key string) (*record, error) {
 	r, err := s.table.get(ctx, &op.trace, key, true)
-	if err != nil || r == nil || !s.rules.live(r, now) {
+	if err != nil || r == nil || !s.rules.live(r, s.now().Unix()) {
 		return nil, err
 	}
 	return r, nil
@@ -314,7 +319,11 @@ func (s *Store) fill(r *record, data []byte) (err error) {
 		return err
 	}
 	r.binary = r.data != nil && storeAsBinary(r.data, s.cfg.BinaryData)
-	if size := r.size(&s.cfg.Attributes); size > maxItem {
+	size := r.size(&s.cfg.Attributes)
+	if r.lock == 0 {
+		size += lockRoom // else nobody could lock, and so load, what is stored
+	}
+	if size > maxItem {
 		return tooLarge(size, maxItem)
 	}
 	return nil
@@ -341,6 +350,11 @@ func (s *Store) start(ctx context.Context, name, key string) (context.Context, *
 	}
 	op.Context, op.cancel = context.WithTimeout(ctx, s.cfg.Timeout)
 	return op, op
+}
+
+// oneCall gives one of an operation's many calls Config.Timeout for itself.
+func (s *Store) oneCall(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.cfg.Timeout)
 }
 
 func (op *operation) Value(key any) any {

@@ -18,26 +18,51 @@ import (
 // It needs the permissions dynamodb:CreateTable, DescribeTable, UpdateTimeToLive and
 // DescribeTimeToLive, which the running application does not.
 func (s *Store) CreateTable(ctx context.Context) error {
-	_, err := callTable(ctx, s, "CreateTable", s.client.CreateTable, s.tableInput())
-	if inUse := (*types.ResourceInUseException)(nil); err != nil && !errors.As(err, &inUse) {
+	if err := s.makeTable(ctx); err != nil {
 		return err
 	}
-	for pause := (poll{}); ; {
-		table, err := s.describe(ctx)
-		if err != nil && !errors.Is(err, ErrTable) { // a new table may not show at once
-			return err
-		}
-		if err == nil && table.TableStatus == types.TableStatusActive {
-			break
-		}
-		if err := pause.wait(ctx); err != nil {
-			return fmt.Errorf("dynasession: waiting for table %q: %w", s.cfg.Table, err)
-		}
+	if err := s.awaitTable(ctx); err != nil {
+		return err
 	}
 	if err := s.enableTTL(ctx); err != nil {
 		return err
 	}
 	return s.Open(ctx)
+}
+
+// makeTable asks for the table. One that is there is no error.
+func (s *Store) makeTable(ctx context.Context) error {
+	_, err := callTable(ctx, s, "CreateTable", s.client.CreateTable, s.tableInput())
+	if inUse := (*types.ResourceInUseException)(nil); errors.As(err, &inUse) {
+		return nil
+	}
+	return err
+}
+
+// awaitTable waits until the table is no longer on its way to another status. One that was being
+// deleted is made anew.
+func (s *Store) awaitTable(ctx context.Context) error {
+	deleting := false
+	for pause := (poll{}); ; {
+		table, err := s.describe(ctx)
+		switch {
+		case err != nil && !errors.Is(err, ErrTable): // a new table may not show at once
+			return err
+		case err != nil && deleting:
+			if err := s.makeTable(ctx); err != nil {
+				return err
+			}
+			deleting = false
+		case err != nil, table.TableStatus == types.TableStatusCreating, table.TableStatus == types.TableStatusUpdating:
+		case table.TableStatus == types.TableStatusDeleting:
+			deleting = true
+		default: // Open tells if it is not ACTIVE
+			return nil
+		}
+		if err := pause.wait(ctx); err != nil {
+			return fmt.Errorf("dynasession: waiting for table %q: %w", s.cfg.Table, err)
+		}
+	}
 }
 
 func (s *Store) tableInput() *dynamodb.CreateTableInput {
@@ -102,6 +127,11 @@ func (s *Store) enableTTL(ctx context.Context) error {
 			AttributeName: &s.cfg.Attributes.Expires, Enabled: &enabled,
 		},
 	})
+	if err != nil { // another server, starting too, may have been first
+		if _, on, again := s.describeTTL(ctx); again == nil && on {
+			return nil
+		}
+	}
 	return err
 }
 
@@ -138,7 +168,7 @@ func (s *Store) Open(ctx context.Context) error {
 	switch table.TableStatus {
 	case types.TableStatusActive, types.TableStatusUpdating:
 	default:
-		fault("its status is %s: wait until it is ACTIVE", table.TableStatus)
+		fault("its status is %s, and must be ACTIVE", table.TableStatus)
 	}
 	if !keyIs(table.KeySchema, table.AttributeDefinitions, a.ID) {
 		fault("its key is %s, not the one hash key %q of type S: set Config.Attributes.ID, or make another table with Store.CreateTable", keyText(table.KeySchema), a.ID)
@@ -165,7 +195,7 @@ func (s *Store) checkIndex(table *types.TableDescription, fault func(string, ...
 			fault("the key of index %q is %s, not the one hash key %q of type S: set Config.Attributes.User, or make another index", s.cfg.UserIndex, keyText(index.KeySchema), user)
 		}
 		if index.IndexStatus != types.IndexStatusActive && index.IndexStatus != types.IndexStatusUpdating {
-			fault("the status of index %q is %s: wait until it is ACTIVE", s.cfg.UserIndex, index.IndexStatus)
+			fault("the status of index %q is %s, and must be ACTIVE", s.cfg.UserIndex, index.IndexStatus)
 		}
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // An Info is one of a user's sessions: "your devices".
@@ -71,6 +72,9 @@ func (s *Store) keysOf(ctx context.Context, op *operation, user string) ([]strin
 	if user == "" {
 		return nil, errors.New("dynasession: the user is empty")
 	}
+	if !utf8.ValidString(user) {
+		return nil, errUser
+	}
 	keys, err := s.table.ofUser(ctx, &op.trace, s.cfg.UserIndex, user)
 	return slices.DeleteFunc(keys, func(key string) bool { return !s.keys.owns(key) }), err
 }
@@ -130,6 +134,7 @@ func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bo
 
 // destroyPass ends what the index shows and seen has not. fresh tells whether there was any.
 func (s *Store) destroyPass(ctx context.Context, user string, keep func(Info) bool, seen map[string]bool) (ended int, fresh bool, err error) {
+	caller := ctx
 	ctx, op := s.start(ctx, "destroy user", "")
 	defer func() { op.end(err) }()
 	keys, err := s.keysOf(ctx, op, user)
@@ -150,7 +155,9 @@ func (s *Store) destroyPass(ctx context.Context, user string, keep func(Info) bo
 		if live && keep != nil && keep(s.info(r)) {
 			continue
 		}
-		err := op.untilFree(ctx, func() error { return s.table.deleteOf(ctx, &op.trace, r.key, user) })
+		one, cancel := s.oneCall(caller) // there may be many
+		err := op.untilFree(one, func() error { return s.table.deleteOf(one, &op.trace, r.key, user) })
+		cancel()
 		refused, err := asRefusal(err)
 		if err != nil {
 			return ended, fresh, err

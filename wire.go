@@ -2,6 +2,7 @@ package dynasession
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"hash/crc32"
@@ -114,12 +115,24 @@ func checkAnswer(resp *smithyhttp.Response, sums bool) error {
 	if err != nil {
 		return &wireError{"broke off: " + err.Error(), err}
 	}
-	a := &answer{}
-	a.Reset(body)
-	resp.Body = a
 	if sum := resp.Header.Get("X-Amz-Crc32"); sums && sum != "" && sum != strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10) {
 		return &wireError{"does not fit its checksum", nil}
 	}
+	if resp.Header.Get("Content-Encoding") == "gzip" { // dynamodb.Options.EnableAcceptEncodingGzip
+		z, err := gzip.NewReader(bytes.NewReader(body))
+		if err == nil {
+			body, err = io.ReadAll(io.LimitReader(z, maxAnswer))
+		}
+		if err != nil {
+			return &wireError{"broke off: " + err.Error(), err}
+		}
+		resp.Header.Del("Content-Encoding")
+		resp.Header.Del("Content-Length")
+		resp.ContentLength = int64(len(body))
+	}
+	a := &answer{}
+	a.Reset(body)
+	resp.Body = a
 	if resp.StatusCode/100 == 2 && !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return &wireError{"is not DynamoDB's", nil}
 	}

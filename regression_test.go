@@ -1,0 +1,483 @@
+package dynasession_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"maps"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+)
+
+// Bugs that reviews found.
+
+// atUpdate runs f when the next UpdateItem is on its way.
+func atUpdate(b *backend, f func()) {
+	var once sync.Once
+	b.calls.intercept(func(c *call) (*http.Response, error) {
+		if c.operation == "UpdateItem" {
+			once.Do(func() {
+				b.calls.intercept(nil)
+				f()
+			})
+		}
+		return c.send()
+	})
+}
+
+// TestChangesDuringASave: what a goroutine changes during a save is held to its guarantees by
+// the next one, though that save has merged meanwhile.
+func TestChangesDuringASave(t *testing.T) {
+	for name, tc := range map[string]struct {
+		other  string // what another tab has done
+		during func(*session)
+		status int
+	}{
+		"Pop of a token that is spent": {"/pop", func(s *session) {
+			_, ok := dynasession.Pop[string](s, "token")
+			assert.True(t, ok)
+		}, http.StatusConflict},
+		"Pop, then Set": {"/pop", func(s *session) {
+			dynasession.Pop[string](s, "token")
+			s.Set("token", "new")
+		}, http.StatusConflict},
+		"Update of what no longer decodes": {"/text", countUp, http.StatusInternalServerError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := embedded(t)
+			sc := newScene(t, b, dynasession.Config{})
+			twin := sc.twin()
+			sc.paths["/text"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("n", "many") }
+			sc.paths["/save"] = func(s *session, _ http.ResponseWriter, r *http.Request) {
+				require.Equal(t, http.StatusOK, twin.get(tc.other).Code)
+				atUpdate(b, func() { tc.during(s) })
+				s.Set("x", 1)
+				assert.NoError(t, s.Save(r.Context()))
+			}
+			assert.Equal(t, tc.status, sc.get("/save").Code)
+		})
+	}
+}
+
+// TestUserDuringASave: a save that is under way hides no change.
+func TestUserDuringASave(t *testing.T) {
+	b := embedded(t)
+	sc := newScene(t, b, dynasession.Config{})
+	sc.paths["/in"] = func(s *session, _ http.ResponseWriter, r *http.Request) {
+		s.SetUser("alice")
+		s.Remember(48 * time.Hour)
+		seen := false
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			seen = true
+			assert.Equal(t, "alice", s.User())
+			assert.False(t, s.AuthTime().IsZero())
+			assert.WithinDuration(t, time.Now().Add(48*time.Hour), s.Expires(), time.Minute)
+			return c.send()
+		})
+		require.NoError(t, s.Save(r.Context()))
+		b.calls.intercept(nil)
+		assert.True(t, seen)
+	}
+	sc.ok("/in")
+}
+
+// TestCookieOfASaveBefore: the handler may replace the header that Save has put it into.
+func TestCookieOfASaveBefore(t *testing.T) {
+	saving := func(w http.ResponseWriter, r *http.Request) {
+		s, err := dynasession.Load(r.Context())
+		if assert.NoError(t, err) {
+			s.Set("a", 1)
+			assert.NoError(t, s.Save(r.Context()))
+		}
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		w.Header().Set("Set-Cookie", "theme=dark")
+	}
+	for name, h := range map[string]http.Handler{
+		"handler":             http.HandlerFunc(saving),
+		"http.TimeoutHandler": http.TimeoutHandler(http.HandlerFunc(saving), time.Minute, "late"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, embedded(t), dynasession.Config{})
+			w := httptest.NewRecorder()
+			s.Middleware(h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://shop.example.com/", http.NoBody))
+			assert.Len(t, w.Result().Cookies(), 2)
+			assert.Equal(t, "private, max-age=60", w.Header().Get("Cache-Control"))
+		})
+	}
+	t.Run("another store's save fails", func(t *testing.T) {
+		b := embedded(t)
+		outer, inner := newStore(t, b, dynasession.Config{Name: "a"}), newStore(t, b, dynasession.Config{Name: "b"})
+		w := httptest.NewRecorder()
+		outer.Middleware(inner.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			one, err := outer.Load(r.Context())
+			require.NoError(t, err)
+			one.Set("x", 1)
+			require.NoError(t, one.Save(r.Context()))
+			other, err := inner.Load(r.Context())
+			require.NoError(t, err)
+			other.Set("bad", func() {})
+		}))).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://shop.example.com/", http.NoBody))
+		require.Equal(t, http.StatusInternalServerError, w.Code)
+		assert.Len(t, w.Result().Cookies(), 1)
+	})
+}
+
+// TestUploads: net/http removes the files of its own request, of which the handler has a copy.
+func TestUploads(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	s := newStore(t, embedded(t), dynasession.Config{})
+	srv := httptest.NewServer(s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.NoError(t, r.ParseMultipartForm(1))
+		files, err := os.ReadDir(dir)
+		assert.NoError(t, err)
+		assert.NotEmpty(t, files)
+		w.WriteHeader(http.StatusNoContent)
+	})))
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("photo", "photo.jpg")
+	require.NoError(t, err)
+	_, _ = file.Write(make([]byte, 11<<20))
+	require.NoError(t, form.Close())
+	resp, err := srv.Client().Post(srv.URL, form.FormDataContentType(), &body)
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	srv.Close()
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// TestWriteKeepsRemembered: a Write from outside does not cut a remembered session short.
+func TestWriteKeepsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t, embedded(t), dynasession.Config{})
+		sc.paths["/remember"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Remember(30 * 24 * time.Hour) }
+		sc.ok("/remember")
+		id, expires := sc.id(), attr(sc.item(), "expires")
+		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"n":1}`)))
+		assert.Equal(t, expires, attr(sc.item(), "expires"))
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "n", sc.ok("/read"))
+		time.Sleep(31 * 24 * time.Hour) // its id is written anew, as a session like any other
+		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"n":1}`)))
+		assert.Equal(t, in(time.Hour), sc.item()["expires"])
+	})
+}
+
+// TestVerbsBesideARenewal: the transaction that is in the way is over soon.
+func TestVerbsBesideARenewal(t *testing.T) {
+	b := embedded(t)
+	sc := newScene(t, b, dynasession.Config{})
+	conflict := dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Refuse, Code: "TransactionConflictException"}
+	b.server.Fault(conflict)
+	assert.NoError(t, sc.store.Write(t.Context(), sc.id(), []byte(`{"n":1}`)))
+	b.server.Fault(conflict)
+	assert.NoError(t, sc.store.UpdateTimestamp(t.Context(), sc.id()))
+}
+
+// TestGzip: dynamodb.Options.EnableAcceptEncodingGzip.
+func TestGzip(t *testing.T) {
+	srv := dynamotest.NewServer()
+	t.Cleanup(srv.Close)
+	compressed := 0
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		srv.ServeHTTP(answer, r)
+		maps.Copy(w.Header(), answer.Header())
+		w.Header().Del("Content-Length")
+		w.Header().Del("X-Amz-Crc32")
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(answer.Code)
+		assert.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
+		compressed++
+		z := gzip.NewWriter(w)
+		_, _ = z.Write(answer.Body.Bytes())
+		_ = z.Close()
+	}))
+	defer front.Close()
+	client := dynamodb.New(srv.Client().Options(), func(o *dynamodb.Options) {
+		o.BaseEndpoint, o.HTTPClient, o.EnableAcceptEncodingGzip = &front.URL, front.Client(), true
+	}, retryAtOnce)
+	s, err := dynasession.New(client, dynasession.Config{})
+	require.NoError(t, err)
+	require.NoError(t, s.CreateTable(t.Context()))
+	id := s.CreateID()
+	require.NoError(t, s.Write(t.Context(), id, []byte(`{"a":1}`)))
+	data, err := s.Read(t.Context(), id)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"a":1}`, string(data))
+	assert.Positive(t, compressed)
+}
+
+// TestLockHasRoom: what is stored can be locked, and so loaded, by a store under Lock.
+func TestLockHasRoom(t *testing.T) {
+	for _, policy := range policies {
+		t.Run(policy.String(), func(t *testing.T) {
+			eachBackend(t, func(t *testing.T, b *backend) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy, NoCompression: true})
+				size := 400<<10 - 300
+				sc.paths["/big"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("big", strings.Repeat("x", size)) }
+				for ; sc.get("/big").Code == http.StatusOK; size += 20 {
+				}
+				locking, err := dynasession.New(b.client, dynasession.Config{Table: sc.table, Concurrency: dynasession.Lock})
+				require.NoError(t, err)
+				sc.handler = locking.Middleware(sc.paths)
+				assert.Equal(t, "big n token", sc.ok("/read"))
+			})
+		})
+	}
+}
+
+// TestUserIsUTF8: DynamoDB's strings are, and the SDK would make another user of it.
+func TestUserIsUTF8(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	sc.paths["/in"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.SetUser("a\xff") }
+	assert.Equal(t, http.StatusInternalServerError, sc.get("/in").Code)
+	assert.NotContains(t, sc.item(), "user")
+	for _, user := range []string{"a\xff", "a\xfe"} {
+		_, err := sc.store.UserSessions(t.Context(), user)
+		assert.ErrorContains(t, err, "UTF-8")
+		_, err = sc.store.DestroyUser(t.Context(), user, nil)
+		assert.ErrorContains(t, err, "UTF-8")
+	}
+}
+
+// TestCreateTableWhileDeleting: the old table's end is waited for, and the table made.
+func TestCreateTableWhileDeleting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		s, err := dynasession.New(b.client, dynasession.Config{})
+		require.NoError(t, err)
+		described := 0
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			switch {
+			case c.operation == "CreateTable" && described == 0:
+				return answerWith(http.StatusBadRequest, "ResourceInUseException"), nil
+			case c.operation == "DescribeTable" && described < 3:
+				described++
+				return tableOf("DELETING"), nil
+			}
+			return c.send()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		assert.NoError(t, s.CreateTable(ctx))
+	})
+}
+
+// TestCreateTableInAStateThatStays: only Open's error tells.
+func TestCreateTableInAStateThatStays(t *testing.T) {
+	b := embedded(t)
+	s := newStore(t, b, dynasession.Config{})
+	b.calls.intercept(func(c *call) (*http.Response, error) {
+		if c.operation == "DescribeTable" {
+			return tableOf("INACCESSIBLE_ENCRYPTION_CREDENTIALS"), nil
+		}
+		return c.send()
+	})
+	err := s.CreateTable(t.Context())
+	require.ErrorIs(t, err, dynasession.ErrTable)
+	assert.ErrorContains(t, err, "INACCESSIBLE_ENCRYPTION_CREDENTIALS")
+}
+
+func tableOf(status string) *http.Response {
+	r := answerWith(http.StatusOK, "")
+	r.Body = io.NopCloser(strings.NewReader(`{"Table":{"TableName":"sessions","TableStatus":"` + status + `",
+		"KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}]}}`))
+	return r
+}
+
+// TestCreateTableTwiceAtOnce: two servers that start together.
+func TestCreateTableTwiceAtOnce(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		s, err := dynasession.New(b.client, dynasession.Config{Table: newTable()})
+		require.NoError(t, err)
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			if c.operation == "UpdateTimeToLive" {
+				b.calls.intercept(nil)
+				assert.NoError(t, s.CreateTable(t.Context()))
+			}
+			return c.send()
+		})
+		assert.NoError(t, s.CreateTable(t.Context()))
+	})
+}
+
+// TestWrongTableIsTold: a read, a put and an index are refused in other words each.
+func TestWrongTableIsTold(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for name, tc := range map[string]struct {
+			key      string
+			is, user types.ScalarAttributeType
+		}{
+			"another key":     {"pk", types.ScalarAttributeTypeS, types.ScalarAttributeTypeS},
+			"a number":        {"id", types.ScalarAttributeTypeN, types.ScalarAttributeTypeS},
+			"index of number": {"id", types.ScalarAttributeTypeS, types.ScalarAttributeTypeN},
+		} {
+			t.Run(name, func(t *testing.T) {
+				table := newTable()
+				_, err := b.client.CreateTable(t.Context(), &dynamodb.CreateTableInput{
+					TableName: &table, BillingMode: types.BillingModePayPerRequest,
+					KeySchema: []types.KeySchemaElement{{AttributeName: &tc.key, KeyType: types.KeyTypeHash}},
+					AttributeDefinitions: []types.AttributeDefinition{
+						{AttributeName: &tc.key, AttributeType: tc.is}, {AttributeName: aws.String("user"), AttributeType: tc.user},
+					},
+					GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{{
+						IndexName: aws.String("by-user"), Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+						KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("user"), KeyType: types.KeyTypeHash}},
+					}},
+				})
+				require.NoError(t, err)
+				var failed error
+				s, err := dynasession.New(b.client, dynasession.Config{
+					Table: table, UserIndex: "by-user", Logger: spoken.logger(), Observer: func(_ context.Context, e dynasession.Event) { failed = e.Err },
+				})
+				require.NoError(t, err)
+				newBrowser(t, s.Middleware(app{"/": func(s *session, _ http.ResponseWriter, _ *http.Request) { s.SetUser("alice") }})).get("/")
+				assert.ErrorIs(t, failed, dynasession.ErrTable)
+			})
+		}
+	})
+}
+
+// TestDestroyUserOfManySessions: each delete has Config.Timeout for itself.
+func TestDestroyUserOfManySessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		sc := emptyScene(t, b, dynasession.Config{Timeout: time.Second})
+		for range 150 {
+			sc.twin().ok("/login?alice")
+		}
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			time.Sleep(10 * time.Millisecond)
+			return c.send()
+		})
+		n, err := sc.store.DestroyUser(t.Context(), "alice", nil)
+		require.NoError(t, err)
+		assert.Equal(t, 150, n)
+	})
+}
+
+// TestExpiresAfterLifetimeWasLowered: Expires tells no time at which the session is dead.
+func TestExpiresAfterLifetimeWasLowered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		sc := newScene(t, b, dynasession.Config{Lifetime: 24 * time.Hour, IdleTimeout: 3 * time.Hour})
+		lowered, err := dynasession.New(b.client, dynasession.Config{Table: sc.table, Lifetime: 2 * time.Hour})
+		require.NoError(t, err)
+		var ends time.Time
+		sc.handler = lowered.Middleware(app{"/": func(s *session, _ http.ResponseWriter, r *http.Request) {
+			s.Set("at", time.Now())
+			require.NoError(t, s.Save(r.Context()))
+			ends = s.Expires()
+		}})
+		time.Sleep(90 * time.Minute)
+		sc.ok("/")
+		assert.Equal(t, 30*time.Minute, time.Until(ends).Round(time.Second))
+	})
+}
+
+// TestFlashesOfTwoGoroutines: one of them shows the message.
+func TestFlashesOfTwoGoroutines(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	sc.paths["/"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		for range 500 {
+			s.AddFlash("Saved.")
+			var shown [2]int
+			var wg sync.WaitGroup
+			for i := range shown {
+				wg.Go(func() { shown[i] = len(dynasession.Flashes[string](s)) })
+			}
+			wg.Wait()
+			require.Equal(t, 1, shown[0]+shown[1])
+		}
+	}
+	sc.ok("/")
+}
+
+// TestLockWaitInAnOutage: where nobody has told of a lock, none is told of.
+func TestLockWaitInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Second})
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			<-c.request.Context().Done()
+			return nil, c.request.Context().Err()
+		})
+		sc.failed(sc.get("/read"), http.StatusServiceUnavailable, dynasession.ErrUnavailable)
+		time.Sleep(time.Minute) // the call that was given up
+	})
+}
+
+// TestLookHasATimeout: a waiter's look at the lock ends with Config.Timeout.
+func TestLookHasATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Minute, Timeout: time.Second})
+		holder, err := dynasession.New(b.client, dynasession.Config{Table: sc.table, Concurrency: dynasession.Lock})
+		require.NoError(t, err)
+		tab := newBrowser(t, holder.Middleware(app{"/hold": func(*session, http.ResponseWriter, *http.Request) {
+			b.calls.intercept(func(c *call) (*http.Response, error) {
+				if c.operation == "GetItem" {
+					<-c.request.Context().Done()
+					return nil, c.request.Context().Err()
+				}
+				return c.send()
+			})
+			begin := time.Now()
+			sc.get("/read")
+			assert.Less(t, time.Since(begin), 5*time.Second) // on the bubble's clock
+			b.calls.intercept(nil)
+		}}))
+		tab.jar = sc.jar
+		tab.ok("/hold")
+	})
+}
+
+// TestReadIsStrong: no cookie tells Read and ValidateID what is too old.
+func TestReadIsStrong(t *testing.T) {
+	b := embedded(t)
+	sc := newScene(t, b, dynasession.Config{EventualReads: true})
+	b.server.HoldReplicas()
+	require.NoError(t, sc.store.Write(t.Context(), sc.id(), []byte(`{"new":1}`)))
+	data, err := sc.store.Read(t.Context(), sc.id())
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"new":1}`, string(data))
+	require.NoError(t, sc.store.Destroy(t.Context(), sc.id()))
+	alive, err := sc.store.ValidateID(t.Context(), sc.id())
+	require.NoError(t, err)
+	assert.False(t, alive)
+}
+
+// TestTwoRevisionsOfOneID: the higher one counts, wherever it stands.
+func TestTwoRevisionsOfOneID(t *testing.T) {
+	b := embedded(t)
+	sc := newScene(t, b, dynasession.Config{EventualReads: true})
+	b.server.HoldReplicas()
+	older := sc.cookie()
+	sc.ok("/set?a")
+	r := httptest.NewRequest(http.MethodGet, "https://shop.example.com/read", http.NoBody)
+	r.Header.Set("Cookie", cookieName+"="+older+"; "+cookieName+"="+sc.cookie())
+	w := httptest.NewRecorder()
+	sc.handler.ServeHTTP(w, r)
+	assert.Equal(t, "a n token", w.Body.String())
+}
