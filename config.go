@@ -60,7 +60,8 @@ type Config struct {
 	TouchAfter time.Duration `env:"TOUCH_AFTER"`
 
 	// NotBefore refuses sessions that were made before: everybody is signed out by a deploy,
-	// and sessions that a restored backup brings back stay dead. The zero Time: none are.
+	// and sessions that a restored backup brings back stay dead. It refuses all that PHP makes,
+	// which tell no birth. The zero Time: none are.
 	NotBefore time.Time `env:"NOT_BEFORE"`
 
 	// Concurrency is what happens when requests of one session overlap. 0: [Merge].
@@ -77,8 +78,9 @@ type Config struct {
 	// EventualReads reads at half the price. What such a read shows is used only if it is
 	// live and no older than what this browser's last response wrote, whose revision the
 	// cookie then carries; else it is read again, strongly. A session that was just destroyed
-	// elsewhere can still be read for a moment, never written. It can't be set together with
-	// ForeignWriters, and does nothing under Lock.
+	// elsewhere can still be read for a moment, never written; and what was saved after a response's
+	// headers had gone may show a moment later. Store.Read and ValidateID read strongly. It can't
+	// be set together with ForeignWriters. Under Lock, loading reads strongly by itself.
 	EventualReads bool `env:"EVENTUAL_READS"`
 
 	// InsecurePlainIDs stores ids as they are, instead of their SHA-256, and accepts ids as PHP
@@ -121,15 +123,19 @@ type Config struct {
 	Timeout time.Duration `env:"TIMEOUT"`
 
 	// ErrorHandler answers a request whose session could not be loaded or saved, in place of the
-	// handler. nil: a plain text with status 503 and Retry-After for ErrUnavailable and ErrLocked,
-	// 409 for ErrGone, ErrConflict and ErrLockLost, and 500 for others, which are logged.
+	// handler, and without the headers that it has set. r is the request as the middleware got it:
+	// Load gives ErrNoMiddleware. If it writes nothing, the status is 500. nil: a plain text with
+	// status 503 and Retry-After for ErrUnavailable and ErrLocked, 409 for ErrGone, ErrConflict and
+	// ErrLockLost, and 500 for others; all but 409 are logged.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 
 	// Logger takes what no caller can be told: changes that come too late, expiries that could
 	// not be extended. nil: slog.Default().
 	Logger *slog.Logger
 
-	// Observer, if set, is called after each operation, in the goroutine that did it.
+	// Observer, if set, is called after each operation, in the goroutine that did it, which may be
+	// none of a request's. It must not panic, and not ask for the session of its context, which
+	// may be waiting for it.
 	Observer func(ctx context.Context, e Event)
 }
 

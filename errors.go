@@ -31,8 +31,9 @@ var (
 	// answer came, and nobody can tell any more.
 	ErrConflict = errors.New("dynasession: another request changed the session")
 
-	// ErrLocked: under [Lock], another request held the session for the whole of
-	// Config.LockWait, or until the deadline of the context. Nothing was read.
+	// ErrLocked: under [Lock], another request held the session, or others before this one
+	// waited for it, for the whole of Config.LockWait or until the deadline of the context.
+	// Nothing was read.
 	ErrLocked = errors.New("dynasession: the session is locked by another request")
 
 	// ErrLockLost: under [Lock], this request held the session for longer than
@@ -40,7 +41,7 @@ var (
 	ErrLockLost = errors.New("dynasession: the lock ran out and was taken over")
 
 	// ErrTooLarge: the item would pass DynamoDB's limit of 400 KB (Amazon DynamoDB
-	// Developer Guide, "Quotas", Item size). Nothing was sent.
+	// Developer Guide, "Quotas", Item size). Nothing of it was saved; a Destroy before it is done.
 	ErrTooLarge = errors.New("dynasession: the session is too large for one item")
 
 	// ErrInvalidID: the id is not of the form that this store makes or accepts.

@@ -21,7 +21,8 @@ const (
 // SweepOptions say how a sweep goes about. The zero value deletes what has expired, one
 // page after the other, as fast as DynamoDB answers.
 type SweepOptions struct {
-	// MaxLifetime also deletes what has not been used for so long. 0: only what has expired.
+	// MaxLifetime also deletes what has not been used for so long; parts of a second are dropped.
+	// 0: only what has expired.
 	MaxLifetime time.Duration
 	// DryRun counts, and deletes nothing.
 	DryRun bool

@@ -20,8 +20,11 @@ import (
 // handler's last Session.Save failed.
 //
 // What is changed later is saved when next returns, except for what needs a new cookie:
-// that cannot be delivered any more and is logged. A panic of next saves nothing more and
-// goes on. The client's going away does not end a save.
+// that cannot be delivered any more and is logged, and with it all that was changed beside it.
+// A panic of next saves nothing more and goes on. The client's going away does not end a save.
+//
+// ErrorHandler answers without the headers that next has set: put what sets headers for every
+// answer, CORS and HSTS for instance, around this middleware.
 //
 // Middlewares of several stores can be nested. Of one store, only the outermost works.
 func (s *Store) Middleware(next http.Handler) http.Handler {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"mime/multipart"
@@ -127,12 +128,12 @@ func TestCookieOfASaveBefore(t *testing.T) {
 		w := httptest.NewRecorder()
 		outer.Middleware(inner.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			one, err := outer.Load(r.Context())
-			require.NoError(t, err)
-			one.Set("x", 1)
-			require.NoError(t, one.Save(r.Context()))
-			other, err := inner.Load(r.Context())
-			require.NoError(t, err)
-			other.Set("bad", func() {})
+			other, err2 := inner.Load(r.Context())
+			if assert.NoError(t, errors.Join(err, err2)) {
+				one.Set("x", 1)
+				assert.NoError(t, one.Save(r.Context()))
+				other.Set("bad", func() {})
+			}
 		}))).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://shop.example.com/", http.NoBody))
 		require.Equal(t, http.StatusInternalServerError, w.Code)
 		assert.Len(t, w.Result().Cookies(), 1)

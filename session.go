@@ -339,8 +339,9 @@ func (s *Session) Destroy() {
 // Save stores the changes now, without waiting for the response: for streams and
 // websockets. A new cookie goes into the response's header at once, so call it before
 // the header is sent if the session may be new or renewed; later, such a save is an
-// error. Afterwards the Session shows what is stored, with what other requests have
-// changed. Save also gives up the session's lock ([Lock]); later changes are merged.
+// error. It must not run while another goroutine uses that header. Afterwards the Session
+// shows what is stored, with what other requests have changed. Save also gives up the
+// session's lock ([Lock]); later changes are merged.
 //
 // The deadline of ctx counts, beside Config.Timeout; its cancellation does not, since a
 // client that goes away must not cost a change. The errors are [ErrGone], [ErrConflict],

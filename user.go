@@ -18,7 +18,7 @@ type Info struct {
 	// User is who is signed in.
 	User string
 	// Created is zero for a session that PHP made. LastUsed is exact to TouchAfter; of a
-	// remembered session it is the time of Remember.
+	// remembered session it is the time of Remember, or before, where LimitTo ends it.
 	Created, AuthTime, LastUsed, Expires time.Time
 
 	decode func(key string, v any) error // a func, so that printing an Info prints no data

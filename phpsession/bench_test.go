@@ -36,7 +36,7 @@ func large() []struct{ name, data string } {
 	deep := "a:1:{i:0;"
 	levels := 4095
 	nested := strings.Repeat(deep, levels) + "N;" + strings.Repeat("}", levels)
-	return []struct{ name, data string }{
+	in := []struct{ name, data string }{
 		{"plain strings", repeat(mb, "k|a:%d:{", `i:%d;s:20:"abcdefghijklmnopqrst";`, "}")},
 
 		{"nulls", repeat(mb, "k|a:%d:{", "i:%d;N;", "}")},
@@ -60,7 +60,25 @@ func large() []struct{ name, data string } {
 		{"pairs of keys that share", pairs(mb)},
 		{"keys twice, R", repeat(mb, "", "k|i:5;", "r|R:1;")},
 		{"keys twice inside, R", repeat(mb, "k|a:%d:{", "i:0;N;", "}r|R:1;")},
+		{"levels from the inside", levelsFromInside(mb)},
 	}
+	many := manyReferences(mb)
+	for _, name := range slices.Sorted(maps.Keys(many)) {
+		in = append(in, struct{ name, data string }{"references to " + name, "k|" + many[name]})
+	}
+	return in
+}
+
+// levelsFromInside is a large array with 4000 levels around it, and references to them, the innermost first: each
+// leads to all that the one before led to.
+func levelsFromInside(size int) string {
+	const levels = 4000
+	var b strings.Builder
+	fmt.Fprintf(&b, "o|%s%s%sk|a:%d:{", strings.Repeat("a:1:{i:0;", levels), repeat(size, "a:%d:{", "i:%d;N;", "}"), strings.Repeat("}", levels), levels)
+	for i := range levels {
+		fmt.Fprintf(&b, "i:%d;R:%d;", i, levels-i)
+	}
+	return b.String() + "}"
 }
 
 func pairs(size int) string {
@@ -71,45 +89,62 @@ func pairs(size int) string {
 	return b.String()
 }
 
-// decode decodes a session whole.
-func decode(b testing.TB, codec dynasession.Codec, data []byte) []dynasession.KeyValue {
-	values, err := codec.Split(data)
-	require.NoError(b, err)
-	for i := range values {
-		var v phpsession.Value
-		require.NoError(b, codec.Unmarshal(values[i].Value, &v))
-	}
-	return values
+// largeTargets are what large sessions are decoded into. All of them are trees, or have an error where they do not
+// fit, or would be much larger than the data.
+var largeTargets = []struct {
+	name string
+	make func() any
+}{
+	{"Value", func() any { return new(phpsession.Value) }},
+	{"any", func() any { return new(any) }},
+	{"struct", func() any { return new(struct{ Name string }) }}, // skips all that there is
+	{"slice", func() any { return new([]any) }},
+	{"slice of structs", func() any { return new([]map[any]struct{ Name string }) }},
 }
 
-// BenchmarkLarge decodes sessions of 1 MB. None should take longer than 20 times what plain strings do.
+// BenchmarkLarge decodes, splits and joins sessions of 1 MB. None should take longer than 20 times what plain strings
+// take to decode as a Value:
+//
+//	go test -run - -bench Large -benchtime 5x ./phpsession
 func BenchmarkLarge(b *testing.B) {
+	codec := phpsession.PHP{}
 	for _, in := range large() {
 		data := []byte(in.data)
-		b.Run("decode/"+in.name, func(b *testing.B) {
-			b.SetBytes(int64(len(data)))
-			b.ReportAllocs()
-			for b.Loop() {
-				decode(b, phpsession.PHP{}, data)
-			}
-		})
-		b.Run("split/"+in.name, func(b *testing.B) {
-			b.SetBytes(int64(len(data)))
-			b.ReportAllocs()
-			for b.Loop() {
-				_, err := phpsession.PHP{}.Split(data)
+		run := func(name string, f func(b *testing.B)) {
+			b.Run(name+"/"+in.name, func(b *testing.B) {
+				b.SetBytes(int64(len(data)))
+				b.ReportAllocs()
+				for b.Loop() {
+					f(b)
+				}
+			})
+		}
+		for _, into := range largeTargets {
+			run("decode/"+into.name, func(b *testing.B) {
+				values, err := codec.Split(data)
 				require.NoError(b, err)
-			}
-		})
-		b.Run("join/"+in.name, func(b *testing.B) {
-			b.SetBytes(int64(len(data)))
-			values, err := phpsession.PHP{}.Split(data)
+				for i := range values {
+					err := codec.Unmarshal(values[i].Value, into.make())
+					require.True(b, err == nil || into.name != "Value")
+				}
+			})
+		}
+		run("split", func(b *testing.B) {
+			_, err := codec.Split(data)
 			require.NoError(b, err)
-			for b.Loop() {
-				_, err := phpsession.PHP{}.Join(values)
+		})
+		values, err := codec.Split(data)
+		require.NoError(b, err)
+		join := func(values []dynasession.KeyValue) func(b *testing.B) {
+			return func(b *testing.B) {
+				_, err := codec.Join(values)
 				require.NoError(b, err)
 			}
-		})
+		}
+		run("join", join(values))
+		if len(values) > 1 { // what was shared with the first key is written anew
+			run("join without the first", join(values[1:]))
+		}
 	}
 }
 
@@ -140,7 +175,9 @@ func cakeSession() map[string]any {
 }
 
 // BenchmarkCake loads a session of 3 KB, reads the user, changes one key and stores it, beside the JSON codec with the same
-// data. It should take no longer than 3 times as much.
+// data. It should take no longer than 3 times as much:
+//
+//	go test -run - -bench Cake -count 5 ./phpsession
 func BenchmarkCake(b *testing.B) {
 	for name, codec := range map[string]dynasession.Codec{
 		"php": phpsession.PHP{}, "php_serialize": phpsession.PHPSerialize{}, "php_binary": phpsession.PHPBinary{}, "json": dynasession.JSON{},
@@ -155,7 +192,6 @@ func BenchmarkCake(b *testing.B) {
 			}
 			data, err := codec.Join(values)
 			require.NoError(b, err)
-			b.ReportMetric(float64(len(data)), "bytes")
 			changeKey := func(into func() any) func(b *testing.B) {
 				return func(b *testing.B) {
 					b.ReportAllocs()
@@ -176,6 +212,7 @@ func BenchmarkCake(b *testing.B) {
 						_, err = codec.Join(values)
 						require.NoError(b, err)
 					}
+					b.ReportMetric(float64(len(data)), "bytes")
 				}
 			}
 			b.Run("struct", changeKey(func() any { return new(cakeAuth) }))
@@ -190,6 +227,7 @@ func BenchmarkCake(b *testing.B) {
 						require.NoError(b, codec.Unmarshal(values[i].Value, &v))
 					}
 				}
+				b.ReportMetric(float64(len(data)), "bytes")
 			})
 		})
 	}

@@ -3,6 +3,7 @@ package phpsession
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (d *decoder) member(t *token, path ...string) int {
 		if isKey(t, k, path[0]) {
 			found = pos
 		}
-		return d.skip(pos)
+		return d.skip(pos, 0)
 	})
 	if err != nil || found < 0 || len(path) == 1 {
 		return found
@@ -114,17 +115,30 @@ func isKey(t, k *token, name string) bool {
 // session without Config.time is left as it is.
 func KeepAlive(s *dynasession.Session, age time.Duration) {
 	now := time.Now()
-	last, ok := Lookup[int64](s, "Config.time")
+	stored, _ := Lookup[any](s, "Config.time")
+	last, ok := seconds(stored)
 	if !ok || now.Sub(time.Unix(last, 0)) < max(age, time.Second) {
 		return
 	}
 	dynasession.Update(s, "Config", func(config Value) Value {
 		settings, _ := config.V.(Array)
 		if at := settings.Get("time"); at != nil {
-			if seen, ok := at.V.(int64); !ok || seen < now.Unix() {
+			if seen, ok := seconds(at.V); !ok || seen < now.Unix() {
 				at.V = now.Unix()
 			}
 		}
 		return config
 	})
+}
+
+// seconds gives the time that Config.time holds: an int, or digits, which CakePHP takes for an int.
+func seconds(v any) (n int64, ok bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case string:
+		n, err := strconv.ParseInt(v, 10, 64)
+		return n, err == nil
+	}
+	return 0, false
 }

@@ -1,6 +1,8 @@
 package phpsession_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,7 +83,12 @@ func TestKeepAlive(t *testing.T) {
 		keep := func(_ *shared, s *dynasession.Session) { phpsession.KeepAlive(s, time.Minute) }
 		assert.Equal(t, config(now), withPHP(t, config(now-60), keep))
 		assert.Equal(t, config(now), withPHP(t, config(now-9000), keep))
+		text := func(at int64) string { // CakePHP takes digits too
+			return strings.Replace(config(at), `i:`+num(at), `s:`+strconv.Itoa(len(num(at)))+`:"`+num(at)+`"`, 1)
+		}
+		assert.Equal(t, config(now), withPHP(t, text(now-60), keep))
 		for _, data := range []string{
+			text(now - 59),
 			config(now - 59), // young enough: nothing is written
 			config(now + 10),
 			`Auth|i:1;`,

@@ -9,7 +9,8 @@ import (
 )
 
 // PHP is the Codec for session.serialize_handler = php, PHP's default. Keys must not hold a
-// "|". The zero value is ready.
+// "|". A key like "5" is stored, but PHP does not find it as $_SESSION['5']: there that is the int 5, which
+// this format cannot hold. The zero value is ready.
 type PHP struct{}
 
 // PHPSerialize is the Codec for session.serialize_handler = php_serialize. The zero value is
@@ -17,7 +18,7 @@ type PHP struct{}
 type PHPSerialize struct{}
 
 // PHPBinary is the Codec for session.serialize_handler = php_binary. Keys must be of at most
-// 127 bytes. The zero value is ready.
+// 127 bytes. A key like "5" is one that PHP does not find, as with [PHP]. The zero value is ready.
 type PHPBinary struct{}
 
 var _, _, _ dynasession.Codec = PHP{}, PHPSerialize{}, PHPBinary{}

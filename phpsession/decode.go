@@ -22,8 +22,10 @@ type decoder struct {
 	following int // how many references led here
 	unwound   int // how many bytes references have led to
 
-	values  map[int]*Value // by offset, what references may name; for trees of Values
+	// By offset, what references may name; for trees of Values.
+	values  map[int]*Value
 	objects map[int]any
+	ends    map[int]int // of arrays and objects, so that they are skipped once only
 }
 
 // unmarshal decodes data into what v points to.
@@ -85,9 +87,31 @@ var (
 // References are followed as often as they are there. So a few bytes may stand for much more than there
 // is, of which a decoder takes so many times the data's size, and so much in any case.
 const (
-	unwindTimes = 4
+	unwindTimes = 2
 	unwindBytes = 256 << 10
 )
+
+// next and key count the bytes of all tokens that references have led to.
+func (d *decoder) next(pos int) (t token, err error) {
+	if t, err = d.lexer.next(pos); err == nil && d.following > 0 {
+		err = d.unwind(&t)
+	}
+	return t, err
+}
+
+func (d *decoder) key(pos int) (t token, err error) {
+	if t, err = d.lexer.key(pos); err == nil && d.following > 0 {
+		err = d.unwind(&t)
+	}
+	return t, err
+}
+
+func (d *decoder) unwind(t *token) error {
+	if d.unwound += t.end - t.start; d.unwound > unwindBytes+unwindTimes*len(d.data) {
+		return errUnwinds
+	}
+	return nil
+}
 
 // target gives the offset of what a reference names.
 func (d *decoder) target(t *token) (int, error) {
@@ -147,11 +171,6 @@ func (d *decoder) value(pos, depth int, rv reflect.Value) (end int, err error) {
 	}
 	if depth > maxDepth {
 		return 0, errUnwinds
-	}
-	if d.following > 0 {
-		if d.unwound += t.end - t.start; d.unwound > unwindBytes+unwindTimes*len(d.data) {
-			return 0, errUnwinds
-		}
 	}
 	switch {
 	case t.kind == 'R' || t.kind == 'r':
@@ -350,8 +369,8 @@ func (d *decoder) list(t *token, depth int, rv reflect.Value) (end int, err erro
 func (d *decoder) mapping(t *token, depth int, rv reflect.Value) (end int, err error) {
 	typ := rv.Type()
 	out := reflect.MakeMapWithSize(typ, d.room(t.n))
+	key := reflect.New(typ.Key()).Elem() // which the map copies
 	end, err = d.each(t, func(k *token, pos int) (int, error) {
-		key := reflect.New(typ.Key()).Elem()
 		if !setKey(key, propertyName(t, pairKey(t, k))) {
 			return 0, mismatch(k, typ.Key())
 		}
@@ -414,7 +433,7 @@ func (d *decoder) structure(t *token, depth int, rv reflect.Value) (end int, err
 	return d.each(t, func(k *token, pos int) (int, error) {
 		i := fields.find(t, k)
 		if i < 0 {
-			return d.skip(pos)
+			return d.skip(pos, 0)
 		}
 		index := fields.list[i].index
 		field, err := rv.FieldByIndexErr(index)
@@ -443,9 +462,23 @@ func makeField(rv reflect.Value, index []int) reflect.Value {
 	return rv
 }
 
-func (d *decoder) skip(pos int) (end int, err error) {
-	s := &scanner{lexer: d.lexer}
-	return s.value(pos, 0)
+// skip gives the end of the value at pos, below depth others that are skipped.
+func (d *decoder) skip(pos, depth int) (end int, err error) {
+	if end = d.ends[pos]; end > 0 {
+		return end, nil
+	}
+	t, err := d.next(pos)
+	if err != nil || !t.nested() {
+		return t.end, err
+	}
+	if depth > maxDepth {
+		return 0, errTooDeep
+	}
+	end, err = d.each(&t, func(_ *token, pos int) (int, error) { return d.skip(pos, depth+1) })
+	if err == nil {
+		d.ended(pos, end)
+	}
+	return end, err
 }
 
 // time decodes PHP's DateTime, DateTimeImmutable, and classes made of them.
@@ -577,10 +610,18 @@ func (d *decoder) fill(pos, depth int, x *Value) (end int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	v, _, err := d.pointer(at, depth+1)
-	if err == nil {
+	if v := d.values[at]; v != nil {
 		*x = *v
+		return t.end, nil
 	}
+	named, err := d.next(at)
+	if err != nil {
+		return 0, err
+	}
+	if depth >= maxDepth || named.kind == 'R' { // what is stored has neither
+		return 0, errTooDeep
+	}
+	_, err = d.tree(&named, depth+1, x) // x is what it names from now on
 	return t.end, err
 }
 
@@ -604,7 +645,7 @@ func (d *decoder) pointer(pos, depth int) (v *Value, end int, err error) {
 		return v, t.end, err
 	}
 	if v = d.values[pos]; v != nil {
-		end, err = d.skip(pos)
+		end, err = d.skip(pos, 0)
 		return v, end, err
 	}
 	v = new(Value)
@@ -660,6 +701,17 @@ func (d *decoder) know(pos int, object any) {
 	d.objects[pos] = object
 }
 
+// ended notes where the array or object at pos ends.
+func (d *decoder) ended(pos, end int) {
+	if !d.mayBeNamed(pos) {
+		return
+	}
+	if d.ends == nil {
+		d.ends = map[int]int{}
+	}
+	d.ends[pos] = end
+}
+
 func (d *decoder) array(t *token, depth int, x *Value) (end int, err error) {
 	pairs, end, err := d.treePairs(t, depth)
 	x.V = Array(pairs)
@@ -669,7 +721,7 @@ func (d *decoder) array(t *token, depth int, x *Value) (end int, err error) {
 func (d *decoder) object(t *token, depth int, x *Value) (end int, err error) {
 	if o := d.objects[t.start]; o != nil {
 		x.V = o
-		return d.skip(t.start)
+		return d.skip(t.start, 0)
 	}
 	switch t.kind {
 	case 'E':
@@ -705,5 +757,8 @@ func (d *decoder) treePairs(t *token, depth int) (out []Pair, end int, err error
 		}
 		return end, err
 	})
+	if err == nil {
+		d.ended(t.start, end)
+	}
 	return out, end, err
 }

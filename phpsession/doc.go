@@ -41,12 +41,13 @@
 //
 // Everything decodes as a [Value], which keeps what Go has no type for. Where PHP has a reference, pairs
 // and pointers to Values hold the same Value; other types get copies, and an error when these would be
-// many times larger than the data, or endless. Nothing in the data is ever run, and no class is made.
+// much larger than the data, or endless. Nothing in the data is ever run, and no class is made.
 //
 // Values encode the other way round: slices as arrays with the keys 0, 1, 2 and so on,
-// maps with their keys sorted, structs as arrays, what implements encoding.TextMarshaler as a
+// maps with their keys sorted, structs as arrays, what implements encoding.TextMarshaler, by itself or by a pointer, as a
 // string, nil pointers as null, nil slices and maps as empty arrays. What PHP had as an object
-// stays one only in a [Value].
+// stays one only in a [Value]. A reference to the value itself, where that is an object, stays one if the *Value that
+// was decoded is encoded; a copy of that Value holds a handle of the object instead (r: for R:).
 //
 // # What keeps its bytes
 //
@@ -55,13 +56,15 @@
 // name them (R: and r:), also across keys: so a change of one key changes numbers under others, and
 // those are set right. Keys that share a reference or an object go on sharing it, until one is set, which then
 // has a value of its own; the others still share. What PHP could not read back is refused: the save
-// fails, and the item stays as it is.
+// fails, and the item stays as it is. What only a class decides cannot be known here: a case that the
+// enum lacks, or a DateTime with bad fields, goes to PHP as it is.
 //
 // # Bad data
 //
 // Data that is cut or malformed is a [SyntaxError], with the offset and what was expected there; the request
-// fails with dynasession.ErrCorrupt, and the item stays. Time and memory are in proportion to the
-// data, whatever its counts and references say.
+// fails with dynasession.ErrCorrupt, and the item stays. Whatever counts and references say, a session is taken
+// apart, and each value decoded, in time and memory that are in proportion to the data. What keys share is
+// part of each of them, and decoded for each.
 //
 // # With PHP at the same table
 //

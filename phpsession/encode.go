@@ -174,15 +174,16 @@ func isValue(v any) bool {
 	return ok
 }
 
-func (e *encoder) enter(depth int) error {
-	if depth >= e.maxDepth {
+// enter begins n pairs. An empty array is no level to PHP.
+func (e *encoder) enter(depth, n int) error {
+	if depth >= e.maxDepth && n > 0 {
 		return errTooDeep
 	}
 	return nil
 }
 
 func (e *encoder) array(a Array, depth int) error {
-	if err := e.enter(depth); err != nil {
+	if err := e.enter(depth, len(a)); err != nil {
 		return err
 	}
 	e.out = appendCount(e.out, len(a))
@@ -246,7 +247,7 @@ func (e *encoder) object(v any, depth int) error {
 		e.quoted('E', v.Class+":"+v.Case)
 		e.out = append(e.out, ';')
 	case *Custom:
-		if !isClass(v.Class) {
+		if !isObjectClass(v.Class) {
 			return errClass
 		}
 		e.quoted('C', v.Class)
@@ -254,10 +255,10 @@ func (e *encoder) object(v any, depth int) error {
 		e.out = append(e.out, v.Data...)
 		e.out = append(e.out, '}')
 	case *Object:
-		if !isClass(v.Class) {
+		if !isObjectClass(v.Class) {
 			return errClass
 		}
-		if err := e.enter(depth); err != nil {
+		if err := e.enter(depth, 1); err != nil {
 			return err
 		}
 		e.quoted('O', v.Class)
@@ -289,7 +290,7 @@ func (e *encoder) reflected(rv reflect.Value, depth int) error {
 	if depth > e.maxDepth {
 		return errTooDeep // a pointer to itself
 	}
-	if t, ok := reflect.TypeAssert[encoding.TextMarshaler](rv); ok && !isNil(rv) {
+	if t := textMarshaler(rv); t != nil {
 		text, err := t.MarshalText()
 		if err != nil {
 			return &encodeError{rv.Type(), err}
@@ -336,7 +337,22 @@ func (e *encoder) reflected(rv reflect.Value, depth int) error {
 	return nil
 }
 
-func isNil(rv reflect.Value) bool { return rv.Kind() == reflect.Pointer && rv.IsNil() }
+var typeMarshal = reflect.TypeFor[encoding.TextMarshaler]()
+
+// textMarshaler gives the TextMarshaler that rv is, or that a pointer to it is: as such a value decodes; nil for none.
+func textMarshaler(rv reflect.Value) encoding.TextMarshaler {
+	pointer := rv.Kind() == reflect.Pointer
+	switch {
+	case pointer && rv.IsNil():
+		return nil
+	case !pointer && !rv.Type().Implements(typeMarshal) && reflect.PointerTo(rv.Type()).Implements(typeMarshal):
+		p := reflect.New(rv.Type()) // a copy, since rv has no address
+		p.Elem().Set(rv)
+		rv = p
+	}
+	t, _ := reflect.TypeAssert[encoding.TextMarshaler](rv)
+	return t
+}
 
 // encodeError keeps its cause out of its text: MarshalText may quote values.
 type encodeError struct {
@@ -348,7 +364,7 @@ func (e *encodeError) Error() string { return fmt.Sprintf("phpsession: a %v does
 func (e *encodeError) Unwrap() error { return e.cause }
 
 func (e *encoder) list(rv reflect.Value, depth int) error {
-	if err := e.enter(depth); err != nil {
+	if err := e.enter(depth, rv.Len()); err != nil {
 		return err
 	}
 	e.out = appendCount(e.out, rv.Len())
@@ -363,7 +379,7 @@ func (e *encoder) list(rv reflect.Value, depth int) error {
 }
 
 func (e *encoder) mapping(rv reflect.Value, depth int) error {
-	if err := e.enter(depth); err != nil {
+	if err := e.enter(depth, rv.Len()); err != nil {
 		return err
 	}
 	type pair struct {
@@ -429,9 +445,6 @@ func compareKeys(a, b any) int {
 }
 
 func (e *encoder) structure(rv reflect.Value, depth int) error {
-	if err := e.enter(depth); err != nil {
-		return err
-	}
 	type pair struct {
 		name  string
 		value reflect.Value
@@ -443,6 +456,9 @@ func (e *encoder) structure(rv reflect.Value, depth int) error {
 			continue
 		}
 		pairs = append(pairs, pair{f.name, value})
+	}
+	if err := e.enter(depth, len(pairs)); err != nil {
+		return err
 	}
 	e.out = appendCount(e.out, len(pairs))
 	for _, p := range pairs {

@@ -138,6 +138,7 @@ type group struct {
 	value  []byte  // the longest that there is
 	slots  []int32 // by offset, the number of the slot; 0: no value begins there; unwritten
 	object []int32 // by the offset of an object, the number of a slot that holds it; 0: none yet
+	ends   []int32 // by the offset of a value, where it ends, so that what is written already is skipped at once
 }
 
 const unwritten = -1
@@ -149,8 +150,9 @@ func (g *group) init() error {
 		return err
 	}
 	g.lexer = l
-	both := make([]int32, 2*len(l.data))
-	g.slots, g.object = both[:len(l.data)], both[len(l.data):]
+	n := len(l.data)
+	all := make([]int32, 3*n)
+	g.slots, g.object, g.ends = all[:n], all[n:2*n], all[2*n:]
 	var tail []byte
 	for pos := groupHead; ; {
 		start := pos
@@ -167,8 +169,15 @@ func (g *group) init() error {
 	}
 }
 
-// check notes where values begin. What references name must have been noted before.
+// check notes where values begin and end. What references name must have begun before.
 func (g *group) check(pos, depth int) (end int, err error) {
+	if end, err = g.checkValue(pos, depth); err == nil {
+		g.ends[pos] = int32(end)
+	}
+	return end, err
+}
+
+func (g *group) checkValue(pos, depth int) (end int, err error) {
 	t, err := g.next(pos)
 	if err != nil {
 		return 0, err
@@ -184,7 +193,7 @@ func (g *group) check(pos, depth int) (end int, err error) {
 	case !t.nested():
 		return t.end, nil
 	}
-	if err := checkDepth(pos, depth); err != nil {
+	if err := checkDepth(&t, depth); err != nil {
 		return 0, err
 	}
 	pos = t.end
@@ -202,13 +211,4 @@ func (g *group) check(pos, depth int) (end int, err error) {
 		}
 	}
 	return g.closing(pos)
-}
-
-// skip gives the end of a value.
-func (g *group) skip(t *token) (end int, err error) {
-	if !t.nested() {
-		return t.end, nil
-	}
-	s := &scanner{lexer: g.lexer}
-	return s.value(t.start, 0)
 }

@@ -3,13 +3,73 @@ package phpsession_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/phpsession"
 )
+
+// manyReferences are arrays of two: what is large, and as many references to it as there is room for.
+func manyReferences(size int) map[string]string {
+	key := fmt.Sprintf(`{s:%d:"%s";N;}`, size/2, strings.Repeat("x", size/2))
+	text := fmt.Sprintf(`{i:0;s:%d:"%s";}`, size/2, strings.Repeat("x", size/2))
+	nulls := repeat(size/2, "a:%d:{", "i:%d;N;", "}")
+	of := func(what, reference string) string {
+		return `a:2:{i:0;` + what + `i:1;` + repeat(size/2, "a:%d:{", "i:%d;"+reference, "}") + `}`
+	}
+	return map[string]string{
+		"a long key":                 of(`a:1:`+key, `R:2;`),
+		"a long name of a property":  of(`O:1:"A":1:`+key, `r:2;`),
+		"a long key inside":          of(`a:1:{i:0;a:1:`+key+`}`, `R:2;`),
+		"a long string":              of(`a:1:`+text, `R:2;`),
+		"a long string in an object": of(`a:1:{i:0;O:1:"A":1:`+text+`}`, `R:2;`),
+		"a long Custom":              of(fmt.Sprintf(`a:1:{i:0;C:1:"A":%d:{%s}}`, size/2, strings.Repeat("x", size/2)), `R:2;`),
+		"a large array":              of(nulls, `R:2;`),
+		"a large array inside":       of(`a:1:{i:0;`+nulls+`}`, `R:2;`),
+		"a large object":             of(strings.Replace(nulls, "a:", `O:1:"A":`, 1), `r:2;`),
+		"a large object by R":        of(strings.Replace(nulls, "a:", `O:1:"A":`, 1), `R:2;`),
+	}
+}
+
+// TestReferencesToMuch: references that lead to much again and again take no more memory than so many times the
+// data, whatever they are decoded into. As a tree they decode.
+func TestReferencesToMuch(t *testing.T) {
+	type skips struct{ X int }
+	for name, data := range manyReferences(64 << 10) {
+		for _, into := range []any{
+			new(any), new([]map[any]any), new([]map[any]map[any]any), new([]map[any]phpsession.Value),
+			new([]map[any]map[any]phpsession.Value), new([]map[any]map[any]*phpsession.Value), new([]map[any]map[any]phpsession.Array),
+			new([]map[any]*phpsession.Object), new([]map[any]phpsession.Array), new([][]phpsession.Value), new([][]*phpsession.Value),
+			new([]map[any]skips), new([]map[any]map[any]skips),
+			new(phpsession.Value), new(*phpsession.Value), new(phpsession.Array),
+		} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := phpsession.PHP{}.Unmarshal([]byte(data), into)
+			runtime.ReadMemStats(&after)
+			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(40<<20+100*len(data)), "%s into a %T", name, into)
+			switch into.(type) {
+			case *phpsession.Value, **phpsession.Value, *phpsession.Array, *[][]*phpsession.Value:
+			case *[]map[any]skips, *[]map[any]map[any]skips:
+				// Nothing is kept, so that memory tells nothing: what is skipped counts.
+				if strings.HasPrefix(name, "a large array") {
+					require.ErrorContains(t, err, "references make the value much larger than its data", "%s into a %T", name, into)
+				}
+				continue
+			default:
+				continue
+			}
+			if _, slices := into.(*[][]*phpsession.Value); !slices {
+				require.NoError(t, err, "%s into a %T", name, into)
+			}
+		}
+	}
+}
 
 // TestOddSessions: well-formed sessions that PHP itself would not write: keys that are there
 // twice, numbers of values that were replaced, references to anything. PHP and Go read the same, or

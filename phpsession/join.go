@@ -145,7 +145,7 @@ func (j *joiner) shared(g *group, pos, depth int) (end int, err error) {
 	}
 	if n := g.slots[pos]; n != unwritten { // through a reference
 		j.name('R', int(n))
-		return g.skip(&t)
+		return int(g.ends[pos]), nil
 	}
 	j.slots++
 	g.slots[pos] = int32(j.slots)
@@ -154,7 +154,7 @@ func (j *joiner) shared(g *group, pos, depth int) (end int, err error) {
 		return t.end, j.object(g, t.n, depth)
 	case t.isObject() && g.object[pos] != 0: // through another handle
 		j.name('r', int(g.object[pos]))
-		return g.skip(&t)
+		return int(g.ends[pos]), nil
 	case t.isObject():
 		g.object[pos] = g.slots[pos]
 	}
@@ -198,7 +198,7 @@ func (j *joiner) full(g *group, t *token, depth int) (end int, err error) {
 	if !t.nested() {
 		return t.end, nil
 	}
-	if depth >= maxDepth {
+	if depth >= maxDepth && t.level() {
 		return 0, errTooDeep
 	}
 	pos := t.end

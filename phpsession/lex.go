@@ -40,7 +40,11 @@ type token struct {
 	body    []byte // C's own encoding
 }
 
-func (t *token) nested() bool   { return t.kind == 'a' || t.kind == 'O' }
+func (t *token) nested() bool { return t.kind == 'a' || t.kind == 'O' }
+
+// level tells whether PHP counts t as one of the levels that it reads: an empty array is none.
+func (t *token) level() bool { return t.kind == 'O' || t.kind == 'a' && t.n > 0 }
+
 func (t *token) isObject() bool { return t.kind == 'O' || t.kind == 'C' || t.kind == 'E' }
 
 // lexer reads tokens. It takes any bytes, and never reads past them.
@@ -302,7 +306,7 @@ func (l *lexer) object(t *token, pos int) (err error) {
 	if err != nil {
 		return err
 	}
-	if !isClass(t.text) {
+	if !isObjectClass(t.text) {
 		return expected(pos, "a class")
 	}
 	at := t.end
@@ -326,12 +330,15 @@ func (l *lexer) object(t *token, pos int) (err error) {
 	return nil
 }
 
+// isObjectClass tells whether PHP takes name for the class of an object. An enum's may also begin with a backslash.
+func isObjectClass[T string | []byte](name T) bool { return isClass(name) && name[0] != '\\' }
+
 // isClass tells whether PHP takes name for a class.
 func isClass[T string | []byte](name T) bool {
 	for i := range len(name) {
 		c := name[i]
 		switch {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_', c == '\\', c >= 0x7f:
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_', c == '\\', c >= 0x80:
 		default:
 			return false
 		}

@@ -25,7 +25,7 @@ func (s *scanner) value(pos, depth int) (end int, err error) {
 	if !t.nested() {
 		return t.end, nil
 	}
-	if err := checkDepth(pos, depth); err != nil {
+	if err := checkDepth(&t, depth); err != nil {
 		return 0, err
 	}
 	pos = t.end
@@ -41,9 +41,9 @@ func (s *scanner) value(pos, depth int) (end int, err error) {
 	return s.closing(pos)
 }
 
-func checkDepth(pos, depth int) error {
-	if depth >= maxDepth {
-		return expected(pos, fmt.Sprintf("at most %d levels", maxDepth))
+func checkDepth(t *token, depth int) error {
+	if depth >= maxDepth && t.level() {
+		return expected(t.start, fmt.Sprintf("at most %d levels", maxDepth))
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"net/netip"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -78,6 +80,22 @@ func TestMarshal(t *testing.T) {
 		require.NoError(t, err, want)
 		assert.Equal(t, want, string(got))
 	}
+	// Types whose pointers have MarshalText, wherever they are, as they decode.
+	n := *big.NewInt(77)
+	for want, v := range map[string]any{
+		`s:2:"77";`:                 n,
+		`a:1:{i:0;s:2:"77";}`:       []big.Int{n},
+		`a:1:{s:1:"N";s:2:"77";}`:   struct{ N big.Int }{n},
+		`a:1:{s:1:"k";s:2:"77";}`:   map[string]big.Int{"k": n},
+		`a:2:{i:0;s:2:"77";i:1;N;}`: []*big.Int{&n, nil},
+	} {
+		got, err := phpsession.PHP{}.Marshal(v)
+		require.NoError(t, err, want)
+		assert.Equal(t, want, string(got))
+		back := reflect.New(reflect.TypeOf(v))
+		require.NoError(t, phpsession.PHP{}.Unmarshal(got, back.Interface()), want)
+		assert.Equal(t, v, back.Elem().Interface())
+	}
 	// A tree that contains itself.
 	loop := &value{}
 	loop.V = array{{Key: "me", Value: loop}}
@@ -89,6 +107,67 @@ func TestMarshal(t *testing.T) {
 		require.NoError(t, phpsession.PHP{}.Unmarshal(got, &back))
 		me := back.V.(array).Get("me")
 		assert.Same(t, me, me.V.(array).Get("me"))
+	}
+}
+
+// TestMarshalOwnObject: a reference to the value itself, which is an object, stays one for who encodes the Value that was
+// decoded. A copy is another Value, in which there is a handle of the object.
+func TestMarshalOwnObject(t *testing.T) {
+	const reference, handle = `O:8:"stdClass":1:{s:1:"p";R:1;}`, `O:8:"stdClass":1:{s:1:"p";r:1;}`
+	values, err := phpsession.PHP{}.Split([]byte(`a|` + reference + `b|R:1;`))
+	require.NoError(t, err)
+	for _, kv := range values { // b's value is a's, through a reference
+		var v value
+		require.NoError(t, phpsession.PHP{}.Unmarshal(kv.Value, &v))
+		got, err := phpsession.PHP{}.Marshal(&v)
+		require.NoError(t, err)
+		assert.Equal(t, reference, string(got), kv.Key)
+		got, err = phpsession.PHP{}.Marshal(v)
+		require.NoError(t, err)
+		assert.Equal(t, handle, string(got), kv.Key)
+	}
+}
+
+// TestDepth: PHP reads 4096 levels, of which an empty array is none.
+func TestDepth(t *testing.T) {
+	empty, object := array{}, &object{Class: "A"}
+	for _, c := range []struct {
+		leaf   any
+		data   string
+		levels int // that may be around it
+	}{
+		{1, `i:1;`, 4096},
+		{empty, `a:0:{}`, 4096},
+		{[]int{}, `a:0:{}`, 4096},
+		{map[string]int{}, `a:0:{}`, 4096},
+		{struct{}{}, `a:0:{}`, 4096},
+		{[]int{1}, `a:1:{i:0;i:1;}`, 4095},
+		{object, `O:1:"A":0:{}`, 4095},
+	} {
+		for more := range 2 {
+			v, levels := c.leaf, c.levels+more
+			for range levels {
+				v = []any{v}
+			}
+			data := strings.Repeat(`a:1:{i:0;`, levels) + c.data + strings.Repeat(`}`, levels)
+			ok := more == 0
+			got, err := phpsession.PHP{}.Marshal(v)
+			require.Equal(t, ok, err == nil, "%T: %v", c.leaf, err)
+			if ok {
+				require.Equal(t, data, string(got))
+			}
+			// With a reference to it, and what is then written in full.
+			values, err := phpsession.PHP{}.Split([]byte(`a|` + data + `b|R:1;`))
+			require.Equal(t, ok, err == nil, "%T: %v", c.leaf, err)
+			if ok {
+				got, err = phpsession.PHP{}.Join(values[1:])
+				require.NoError(t, err, "%T", c.leaf)
+				require.Equal(t, `b|`+data, string(got))
+				for _, into := range []any{new(any), new(value)} {
+					require.NoError(t, phpsession.PHP{}.Unmarshal(values[0].Value, into), "%T", c.leaf)
+				}
+			}
+		}
 	}
 }
 
@@ -113,7 +192,11 @@ func TestMarshalErrors(t *testing.T) {
 		"a Value holds a Value":                     &value{V: inner},
 		"without a class that PHP takes":            &object{Class: `A":0:{}`},
 		"an object without a class":                 &phpsession.Custom{Class: "", Data: "x"},
+		"an object without a class that":            &phpsession.Custom{Class: `\A`, Data: "x"},
+		"object without a class that PHP takes":     &object{Class: `\A`},
+		"object without a class that PHP":           &object{Class: "A\x7f"},
 		"an Enum without a class and a case":        phpsession.Enum{Class: "A", Case: ""},
+		"an Enum without a class and":               phpsession.Enum{Class: "A\x7f", Case: "B"},
 		"a phpsession_test.failing does not encode": failing{},
 	} {
 		_, err := phpsession.PHP{}.Marshal(v)

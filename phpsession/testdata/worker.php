@@ -12,12 +12,12 @@
 enum Suit: string { case Hearts = 'H'; case Spades = 'S'; }
 enum Plain { case On; case Off; }
 class Legacy implements Serializable {
-    private $payload = '';
+    public function __construct(private string $payload = '') {}
     public function serialize() { return $this->payload; }
     public function unserialize($data) { $this->payload = $data; }
 }
 class Ser7 {
-    private array $data = [];
+    public function __construct(private array $data = []) {}
     public function __serialize(): array { return $this->data; }
     public function __unserialize(array $data): void { $this->data = $data; }
 }
@@ -131,7 +131,7 @@ function random_session(int $seed, array &$s): void {
     mt_srand($seed);
     $shared = ['object' => [], 'slot' => []];
     for ($i = mt_rand(1, 8); $i > 0; $i--) {
-        $s[random_key()] = random_value(4, $shared['object']);
+        $s[random_key()] = random_value(3, $shared['object']);
     }
     // References: between keys, and into them.
     $keys = array_keys($s);
@@ -139,19 +139,33 @@ function random_session(int $seed, array &$s): void {
         $from = $keys[array_rand($keys)];
         $to = $keys[array_rand($keys)];
         // PHP writes a reference to an object and a handle of it in ways that depend on what else it has seen.
-        if (is_object($s[$from])) { continue; }
+        // So references are to anything but objects: also to what is in an object.
+        if (is_object($s[$from]) && !$s[$from] instanceof stdClass) { continue; }
         $target = &$s[$from];
-        while (is_array($target) && $target !== [] && mt_rand(0, 2) > 0) {
-            $k = array_rand($target);
-            if (is_object($target[$k])) { break; }
-            $target = &$target[$k];
+        while (is_array($target) && $target !== [] && mt_rand(0, 2) > 0 || $target instanceof stdClass) {
+            $names = array_keys((array)$target);
+            if ($names === []) { break; }
+            $k = $names[array_rand($names)];
+            if (is_array($target)) { $next = &$target[$k]; } else { $next = &$target->$k; }
+            if (is_object($next) && !is_object($target)) { unset($next); break; }
+            $target = &$next;
+            unset($next);
+            if (is_object($target)) { break; }
         }
-        if (mt_rand(0, 1) > 0) { $s["ref$i"] = &$target; } elseif (is_array($s[$to])) { $s[$to]["ref$i"] = &$target; }
+        if (is_object($target)) { unset($target); continue; }
+        if (mt_rand(0, 1) > 0) { $s["ref$i"] = &$target; }
+        elseif (is_array($s[$to])) { $s[$to]["ref$i"] = &$target; } // in itself, at times
+        elseif ($s[$to] instanceof stdClass) { $s[$to]->{"ref$i"} = &$target; }
         unset($target);
     }
 }
 
 function random_key(): string {
+    if (mt_rand(0, 3) === 0) { // like numbers, which only php_serialize takes for some
+        $odd = ['', '07', '-0', '+1', '1.5', ' 1', '9223372036854775808', '!'];
+        if (ini_get('session.serialize_handler') === 'php_serialize') { array_push($odd, '5', '-7', '0', '9223372036854775807', 'a|b'); }
+        return $odd[array_rand($odd)];
+    }
     return ['k', 'Auth', 'ключ', "a\xE9", '', 'a b', 'x.y'][mt_rand(0, 6)] . '_' . mt_rand(0, 99);
 }
 
@@ -161,9 +175,21 @@ function random_string(): string {
     return $s;
 }
 
+function random_array_key(): int|string {
+    return [random_string(), '', '5', '07', '-0', '-7', '1.5', PHP_INT_MIN, mt_rand(0, 9)][mt_rand(0, 8)];
+}
+
+function random_array(int $depth, array &$objects): array {
+    $a = [];
+    for ($i = mt_rand(0, 4); $i > 0; $i--) {
+        if (mt_rand(0, 1)) { $a[] = random_value($depth - 1, $objects); } else { $a[random_array_key()] = random_value($depth - 1, $objects); }
+    }
+    return $a;
+}
+
 function random_value(int $depth, array &$objects): mixed {
     if ($objects !== [] && mt_rand(0, 9) === 0) { return $objects[array_rand($objects)]; }
-    switch (mt_rand(0, $depth > 0 ? 11 : 7)) {
+    switch (mt_rand(0, $depth > 0 ? 18 : 9)) {
         case 0: return null;
         case 1: return mt_rand(0, 1) === 1;
         case 2: return mt_rand(-1000, 1000);
@@ -172,17 +198,36 @@ function random_value(int $depth, array &$objects): mixed {
         case 5: return random_string();
         case 6: return [Suit::Hearts, Plain::Off][mt_rand(0, 1)];
         case 7: return str_repeat('x', mt_rand(0, 40));
-        case 8:
+        case 8: return $objects[] = new Legacy(random_string());
+        case 9:
+            return $objects[] = [
+                new DateTime('2024-02-03 04:05:06.7', new DateTimeZone('Europe/Berlin')), new DateTimeImmutable('@5'),
+                new DateTimeImmutable('2020-01-01 +05:30'), new DateTimeZone('EST'), new DateInterval('P1DT5H'),
+            ][mt_rand(0, 4)];
+        case 10:
             $o = mt_rand(0, 1) ? new stdClass : new P3;
             $objects[] = $o;
             for ($i = mt_rand(0, 3); $i > 0; $i--) { $o->{'p' . mt_rand(0, 9)} = random_value($depth - 1, $objects); }
             return $o;
-        default:
-            $a = [];
-            for ($i = mt_rand(0, 4); $i > 0; $i--) {
-                if (mt_rand(0, 1)) { $a[] = random_value($depth - 1, $objects); } else { $a[random_string()] = random_value($depth - 1, $objects); }
+        case 11:
+            $o = new stdClass;
+            $objects[] = $o;
+            foreach (['', '5', '-7', 'a b', "\xFF"] as $name) {
+                if (mt_rand(0, 1)) { $o->$name = random_value($depth - 1, $objects); }
             }
-            return $a;
+            if (mt_rand(0, 1)) { $o->self = $o; }
+            return $o;
+        case 12: // without keys that look like private properties
+            return $objects[] = new Ser7(array_filter(random_array($depth, $objects), fn($k) => !str_starts_with((string)$k, "\0"), ARRAY_FILTER_USE_KEY));
+        case 13: return $objects[] = new ArrayObject(random_array($depth, $objects));
+        case 14:
+            $o = new SplObjectStorage;
+            for ($i = mt_rand(0, 2); $i > 0; $i--) {
+                $inner = random_value($depth - 1, $objects);
+                if (is_object($inner)) { $o[$inner] = random_value($depth - 1, $objects); }
+            }
+            return $objects[] = $o;
+        default: return random_array($depth, $objects);
     }
 }
 
