@@ -1,0 +1,230 @@
+package dynasession_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession"
+)
+
+// Guards that could be taken out without any other test noticing, as mutations showed.
+
+// TestTouchOfADeadItem: what has expired meanwhile is not revived by a request that only reads.
+func TestTouchOfADeadItem(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+		sc.age()
+		var dead map[string]types.AttributeValue
+		sc.inside = func() {
+			sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-time.Second) })
+			dead = sc.item()
+		}
+		assert.Equal(t, "n token", sc.ok("/read"))
+		assert.Equal(t, unlocked(dead), unlocked(sc.item()))
+		assert.NotContains(t, sc.item(), "lock")
+	})
+}
+
+// TestEndPassesWhileARequestRuns: the absolute end counts for the save, though PHP has moved
+// the expiry.
+func TestEndPassesWhileARequestRuns(t *testing.T) {
+	for _, policy := range policies {
+		for _, path := range []string{"/set?mine", "/login?alice", "/pop", "/read"} {
+			subBubble(t, policy.String()+path, func(t *testing.T) {
+				b := embedded(t)
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				sc.edit(func(item map[string]types.AttributeValue) {
+					item["until"], item["expires"] = in(2*time.Second), in(2*time.Second)
+				})
+				var ended map[string]types.AttributeValue
+				sc.inside = func() {
+					time.Sleep(2100 * time.Millisecond)
+					sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(time.Hour) })
+					ended = sc.item()
+				}
+				w := sc.get(path)
+				if path != "/read" {
+					assert.Equal(t, http.StatusConflict, w.Code)
+				}
+				assert.Equal(t, unlocked(ended), unlocked(sc.item()))
+			})
+		}
+	}
+}
+
+func subBubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+// TestBoundIsConditional: PHP's lock is given an end only while it is PHP's.
+func TestBoundIsConditional(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: 200 * time.Millisecond, ForeignWriters: true})
+		sc.edit(func(item map[string]types.AttributeValue) { item["lock"] = num("1") })
+		var taken map[string]types.AttributeValue
+		sc.aroundNth("UpdateItem", 2, func(apply func()) error {
+			sc.edit(func(item map[string]types.AttributeValue) {
+				item["lock"], item["holder"] = num(fmt.Sprint(time.Now().Add(time.Minute).UnixMilli())), str("another")
+			})
+			taken = sc.item()
+			apply()
+			return nil
+		})
+		sc.failed(sc.get("/set?mine"), http.StatusServiceUnavailable, dynasession.ErrLocked)
+		require.NotNil(t, taken)
+		assert.Equal(t, taken, sc.item(), "the lock is the other's")
+	})
+}
+
+// TestDeedsAfterTheLease: who has lost the lock writes nothing, a renewal and a touch neither.
+func TestDeedsAfterTheLease(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, path := range []string{"/login?alice", "/renew", "/set?mine", "/count", "/pop", "/read"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+				var taken map[string]types.AttributeValue
+				sc.inside = func() {
+					sc.edit(func(item map[string]types.AttributeValue) {
+						item["lock"], item["holder"] = num(fmt.Sprint(time.Now().Add(time.Minute).UnixMilli())), str("another")
+					})
+					taken = sc.item()
+				}
+				w := sc.get(path)
+				if path == "/read" {
+					assert.Equal(t, http.StatusOK, w.Code)
+				} else {
+					sc.failed(w, http.StatusConflict, dynasession.ErrLockLost)
+				}
+				assert.Equal(t, taken, sc.item())
+			})
+		}
+	})
+}
+
+// TestGCOfWhatWasSavedInTheSameSecond: the expiry is the same; the revision tells.
+func TestGCOfWhatWasSavedInTheSameSecond(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{})
+		sc.edit(func(item map[string]types.AttributeValue) {
+			item["expires"], item["born"] = in(10*time.Minute), in(-time.Hour)
+		})
+		sc.around("DeleteItem", func(apply func()) error {
+			sc.edit(func(item map[string]types.AttributeValue) { item["rev"], item["data"] = num("2"), str(`{"n":1}`) })
+			apply()
+			return nil
+		})
+		stats, err := sc.store.Sweep(t.Context(), dynasession.SweepOptions{MaxLifetime: 15 * time.Minute})
+		require.NoError(t, err)
+		assert.Equal(t, 1, stats.Expired)
+		assert.Zero(t, stats.Deleted)
+		assert.Equal(t, `{"n":1}`, sc.data())
+	})
+}
+
+// TestClientGoneLate: neither a save after the first byte nor the end of a lock dies with the client.
+func TestClientGoneLate(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+		ctx, cancel := context.WithCancel(t.Context())
+		sc.paths["/late"] = func(s *session, w http.ResponseWriter, _ *http.Request) {
+			write(w, "first")
+			cancel()
+			s.Set("late", true)
+		}
+		sc.do(ctx, "/late")
+		assert.Contains(t, sc.data(), "late")
+		ctx, cancel = context.WithCancel(t.Context())
+		sc.paths["/panic"] = func(*session, http.ResponseWriter, *http.Request) {
+			cancel()
+			panic(http.ErrAbortHandler)
+		}
+		assert.Panics(t, func() { sc.do(ctx, "/panic") })
+		assert.NotContains(t, sc.item(), "lock")
+	})
+}
+
+// TestVerbsCancelled: a verb ends with its caller's context, before it has done anything or after.
+func TestVerbsCancelled(t *testing.T) {
+	for _, v := range verbs {
+		for _, applied := range []bool{false, true} {
+			subBubble(t, fmt.Sprintf("%s, applied: %v", v.name, applied), func(t *testing.T) {
+				b := embedded(t)
+				sc := v.scene(t, b, dynasession.Config{Table: newTable(), UserIndex: "by-user"})
+				before := sc.contents()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				b.calls.intercept(func(c *call) (*http.Response, error) {
+					if applied {
+						if r, err := c.sendAs(context.WithoutCancel(c.request.Context())); err == nil {
+							_ = r.Body.Close()
+						}
+					}
+					cancel()
+					<-c.request.Context().Done()
+					return nil, c.request.Context().Err()
+				})
+				begin := time.Now()
+				_, err := v.run(ctx, sc.store, sc.id())
+				b.calls.intercept(nil)
+				assert.LessOrEqual(t, time.Since(begin), 2*time.Minute)
+				switch now := sc.contents(); {
+				case err == nil:
+					assert.Equal(t, v.after, now)
+				case applied:
+					assert.Contains(t, []string{before, v.after}, now)
+				default:
+					assert.Equal(t, before, now)
+				}
+			})
+		}
+	}
+}
+
+// TestClientGoneAtEachCall: whenever the client goes, the deed is done or not, and no lock is left.
+func TestClientGoneAtEachCall(t *testing.T) {
+	eachDeed(t, func(t *testing.T, policy dynasession.Concurrency, d deed) {
+		synctest.Test(t, func(t *testing.T) {
+			for nth := range 3 {
+				for _, applied := range []bool{false, true} {
+					b := embedded(t)
+					sc := newFaultScene(t, b, dynasession.Config{Table: newTable(), Concurrency: policy}, d)
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					n := nth
+					b.calls.intercept(func(c *call) (*http.Response, error) {
+						if n--; n != -1 {
+							return c.send()
+						}
+						if !applied {
+							cancel()
+						}
+						r, err := c.send()
+						cancel()
+						return r, err
+					})
+					w := sc.do(ctx, d.path)
+					b.calls.intercept(nil)
+					synctest.Wait() // for a lock that is given up beside
+					now := sc.contents()
+					if w.Code == http.StatusOK {
+						assert.Equal(t, d.after, now)
+						assert.Equal(t, d.after, sc.opens(sc.browser))
+					} else {
+						assert.Contains(t, []string{d.before(), d.after}, now)
+					}
+					for _, item := range items(t, b, sc.table) {
+						assert.NotContains(t, item, "lock", "call %d, status %d", nth+1, w.Code)
+					}
+				}
+			}
+		})
+	})
+}
