@@ -165,7 +165,7 @@ func (b *bareStore) sdkWrite(ctx context.Context) error {
 	table := "sessions"
 	update := "SET #e = :e, #d = :d ADD #r :one"
 	condition := "#e > :now AND (attribute_not_exists(#u) OR #u > :now)" +
-		" AND (attribute_exists(#n) OR attribute_not_exists(#b) OR #b > :oldest) AND (attribute_not_exists(#u) OR #u >= :e)"
+		" AND (attribute_exists(#n) OR attribute_not_exists(#b) OR #b > :oldest) AND (attribute_not_exists(#u) OR #u >= :e) AND attribute_not_exists(#n)"
 	now := time.Now().Unix()
 	n := func(v int64) types.AttributeValue { return num(strconv.FormatInt(v, 10)) }
 	_, err := b.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
