@@ -757,20 +757,23 @@ func (v *visit) begin() {
 // with a change on top.
 func (v *visit) saveNow(ctx context.Context) bool {
 	v.begin()
-	first := v.change
+	var less []change // that were saved before more was changed
 	err := v.sess.Save(ctx)
 	for range 2 {
-		if !errors.Is(err, dynasession.ErrUnavailable) || first.destroy {
+		if !errors.Is(err, dynasession.ErrUnavailable) || v.change.destroy {
 			break
 		}
 		v.pauseLong()
 		if v.chance(30) {
+			less = append(less, v.change)
 			v.count()
 		}
 		err = v.sess.Save(ctx)
 	}
-	if v.lossy.Load() && v.change != first && (err != nil || v.policy == dynasession.LastWriteWins) {
-		v.unknown(first) // it may have taken effect, alone or before the second
+	if v.lossy.Load() && (err != nil || v.policy == dynasession.LastWriteWins) {
+		for _, c := range less {
+			v.unknown(c) // each may have taken effect, alone or before the last
+		}
 	}
 	after := contentsOf(v.sess)
 	v.saved(err, &after)
