@@ -129,6 +129,7 @@ func answered(spoil func(r *http.Response, body []byte) error) func(*call) (*htt
 		if err := spoil(r, body); err != nil {
 			return nil, err
 		}
+		r.ContentLength = -1 // of the body that was: else all that is spoiled would only be too short
 		return r, nil
 	}
 }
