@@ -88,7 +88,7 @@ func TestSweepOfAFullTable(t *testing.T) {
 		size, expired, unused = 100_000, 3000, 1500
 		segments              = 4
 		pageSize              = 1 << 20 // Scan's
-		ceiling               = 20_000  // units a second
+		ceiling               = 2000    // units a second
 	)
 	b := local(t)
 	memory := &heldMemory{}
@@ -215,6 +215,7 @@ func TestSweepOfAFullTable(t *testing.T) {
 		}
 	}
 	assert.GreaterOrEqual(t, deleted, expired)
+	assert.LessOrEqual(t, deleted, expired+unused-len(alive), "live sessions are left alone")
 	last, err := s.Sweep(t.Context(), dynasession.SweepOptions{MaxLifetime: 15 * time.Minute})
 	require.NoError(t, err)
 	assert.Zero(t, last.Deleted)

@@ -109,6 +109,45 @@ func TestDeedsAfterTheLease(t *testing.T) {
 	})
 }
 
+// TestHolderCounts: another's lease may end in the same millisecond.
+func TestHolderCounts(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, path := range []string{"/login?alice", "/set?mine", "/pop", "/read"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+				var taken map[string]types.AttributeValue
+				sc.inside = func() {
+					sc.edit(func(item map[string]types.AttributeValue) { item["holder"] = str("another") })
+					taken = sc.item()
+				}
+				w := sc.get(path)
+				if path != "/read" {
+					sc.failed(w, http.StatusConflict, dynasession.ErrLockLost)
+				}
+				assert.Equal(t, taken, sc.item())
+			})
+		}
+	})
+}
+
+// TestWriteBesideAnother: a session that is made between Write's two calls is written to, not over.
+func TestWriteBesideAnother(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := emptyScene(t, b, dynasession.Config{})
+		id := sc.store.CreateID()
+		var made map[string]types.AttributeValue
+		sc.around("PutItem", func(apply func()) error {
+			assert.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"theirs":1}`)))
+			made = sc.item()
+			apply()
+			return nil
+		})
+		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"mine":1}`)))
+		assert.Equal(t, made["w"], sc.item()["w"], "running requests merge with it")
+		assert.Equal(t, "2", attr(sc.item(), "rev"))
+	})
+}
+
 // TestGCOfWhatWasSavedInTheSameSecond: the expiry is the same; the revision tells.
 func TestGCOfWhatWasSavedInTheSameSecond(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b *backend) {
