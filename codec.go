@@ -117,38 +117,46 @@ func appendJSONString(buf []byte, s string) []byte {
 	return append(buf, '"')
 }
 
-var errNotObject = errors.New("not a JSON object")
+var errNotJSON = errors.New("not valid JSON")
 
 // Split takes a JSON object apart. Its values alias data. A key that is there
 // twice is an error: readers would disagree about which one counts.
 func (JSON) Split(data []byte) ([]KeyValue, error) {
-	if !json.Valid(data) {
-		return nil, errors.New("not valid JSON")
-	}
-	// From here on the input is known to be well-formed, so that scanning needs
-	// to look for structure only.
-	i := skipSpace(data, 0)
-	if data[i] != '{' {
-		return nil, errNotObject
+	s := scanner{data: data, depth: 1}
+	s.skipSpace()
+	if !s.take('{') {
+		return nil, errors.New("not a JSON object")
 	}
 	var values []KeyValue
 	var keys keyBuffer
-	for i = skipSpace(data, i+1); data[i] != '}'; i = skipSpace(data, i) {
-		if data[i] == ',' {
-			i = skipSpace(data, i+1)
+	s.skipSpace()
+	for more := !s.take('}'); more; {
+		s.skipSpace()
+		from := s.next
+		if !s.text() {
+			return nil, errNotJSON
 		}
-		end := skipValue(data, i)
-		if err := keys.add(data[i:end]); err != nil {
+		if err := keys.add(data[from:s.next]); err != nil {
 			return nil, err
 		}
-		i = skipSpace(data, end)
-		i = skipSpace(data, i+1) // the colon
-		end = skipValue(data, i)
+		if !s.colon() {
+			return nil, errNotJSON
+		}
+		from = s.next
+		if !s.value() {
+			return nil, errNotJSON
+		}
 		if values == nil {
 			values = make([]KeyValue, 0, 8)
 		}
-		values = append(values, KeyValue{Value: data[i:end:end]})
-		i = end
+		values = append(values, KeyValue{Value: data[from:s.next:s.next]})
+		s.skipSpace()
+		if more = s.take(','); !more && !s.take('}') {
+			return nil, errNotJSON
+		}
+	}
+	if s.skipSpace(); s.next < len(data) {
+		return nil, errNotJSON
 	}
 	keys.fill(values)
 	return values, uniqueKeys(values)
@@ -211,52 +219,4 @@ func uniqueKeys(values []KeyValue) error {
 		return errors.New("a key is there twice")
 	}
 	return nil
-}
-
-func skipSpace(data []byte, i int) int {
-	for i < len(data) && (data[i] == ' ' || data[i] == '\t' || data[i] == '\n' || data[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// skipValue gives the end of the value that begins at i, in valid JSON.
-func skipValue(data []byte, i int) int {
-	switch data[i] {
-	case '"':
-		return skipString(data, i)
-	case '{', '[':
-		for depth := 0; ; {
-			switch data[i] {
-			case '"':
-				i = skipString(data, i)
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				depth--
-				if depth == 0 {
-					return i + 1
-				}
-			}
-			i++
-		}
-	}
-	for i < len(data) {
-		switch data[i] {
-		case ',', '}', ']', ' ', '\t', '\n', '\r':
-			return i
-		}
-		i++
-	}
-	return i
-}
-
-func skipString(data []byte, i int) int {
-	for i++; data[i] != '"'; i++ {
-		if data[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
 }

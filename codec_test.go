@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,22 @@ func TestJSONSplitMalformed(t *testing.T) {
 		"comment":         `{/**/}`,
 		"control in text": "{\"a\":\"\n\"}",
 		"bad escape":      `{"a":"\x"}`,
+		"bad hex":         `{"a":"\u00g0"}`,
+		"control as hex":  "{\"a\":\"\\u00\x100\"}",
+		"short hex":       `{"a":"\u004"}`,
+		"cut in hex":      `{"a":"\u00`,
+		"late control":    "{\"a\":\"12345678901234567\x1f\"}",
+		"bad word":        `{"a":nul}`,
+		"long word":       `{"a":trues}`,
+		"minus":           `{"a":-}`,
+		"plus":            `{"a":+1}`,
+		"no fraction":     `{"a":1.}`,
+		"no whole":        `{"a":.1}`,
+		"no exponent":     `{"a":1e+}`,
+		"two signs":       `{"a":1e+-1}`,
+		"colon in array":  `{"a":["b":1]}`,
+		"pair inside":     `{"a":{"b"}}`,
+		"comma inside":    `{"a":[1,]}`,
 		"key not UTF-8":   "{\"\xff\":1}",
 		"twice":           `{"a":1,"a":1}`,
 		"twice, escaped":  `{"a":1,"\u0061":2}`,
@@ -364,4 +381,38 @@ func countKeys(t *testing.T, data []byte) int {
 		n++
 	}
 	return n
+}
+
+// TestJSONDepth: values are nested as deep as encoding/json reads them, and no deeper.
+func TestJSONDepth(t *testing.T) {
+	for depth, ok := range map[int]bool{1: true, 9_999: true, 10_000: false} { // within the session's object
+		for _, pair := range []string{"[]", "{}"} {
+			inner := strings.Repeat(`[`, depth) + strings.Repeat(`]`, depth)
+			if pair == "{}" {
+				inner = strings.Repeat(`{"":`, depth-1) + `{` + strings.Repeat(`}`, depth)
+			}
+			data := []byte(`{"a":` + inner + `,"b":` + inner + `}`)
+			require.Equal(t, ok, json.Valid(data))
+			_, err := jsonCodec.Split(data)
+			assert.Equal(t, ok, err == nil, "%d of %s", depth, pair)
+		}
+	}
+}
+
+// TestJSONEveryByte: each byte at each place of a string means what it means to encoding/json.
+func TestJSONEveryByte(t *testing.T) {
+	for size := range 18 {
+		for at := range size {
+			for b := range 256 {
+				text := []byte(strings.Repeat("x", size))
+				text[at] = byte(b)
+				data := slices.Concat([]byte(`{"a":"`), text, []byte(`"}`))
+				got, err := jsonCodec.Split(data)
+				require.Equal(t, json.Valid(data), err == nil, "%q", data)
+				if err == nil {
+					require.Equal(t, data[5:len(data)-1], got[0].Value)
+				}
+			}
+		}
+	}
 }
