@@ -5,14 +5,17 @@ import (
 	"compress/flate"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math"
 	mrand "math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -38,6 +41,15 @@ func incompressible(n int) []byte {
 	return out
 }
 
+// digits has nothing to refer to, but few letters: only DEFLATE makes it smaller.
+func digits(n int) []byte {
+	out := incompressible(n)
+	for i := range out {
+		out[i] = '0' + out[i]%10
+	}
+	return out
+}
+
 // mixed is half and half, so that it deflates by a little.
 func mixed(n int) []byte { return append(repetitive(n/4), incompressible(n-n/4)...) }
 
@@ -51,23 +63,35 @@ func TestSeal(t *testing.T) {
 		}
 	}
 	sizes = append(sizes, 40<<10)
-	kinds := map[string]func(int) []byte{"repetitive": repetitive, "random": incompressible, "mixed": mixed}
+	kinds := map[string]func(int) []byte{"repetitive": repetitive, "random": incompressible, "mixed": mixed, "digits": digits}
 	for _, compress := range []bool{false, true} {
 		for _, keys := range [][][]byte{nil, {sealKey1}, {sealKey2, sealKey1}} {
 			s := &sealer{compress: compress, keys: keys}
 			for kind, data := range kinds {
 				t.Run(fmt.Sprintf("compress %v, %d keys, %s", compress, len(keys), kind), func(t *testing.T) {
-					deflatedOnce, bareOnce := false, false
+					used := map[string]bool{}
 					for _, size := range sizes {
 						original := data(size)
-						header := 0 // of what is not compressed
-						deflated := 2 + len(deflateBytes(t, testPrimer, original))
+						envelope := 2
 						if len(keys) > 0 {
-							header = 2 + 12 + 16
-							deflated += 12 + 16
+							envelope += 12 + 16
 						}
-						fits := 1023 - (deflated+1023)%1024 // beside that, it just fits into its units
-						for _, rest := range []int{0, 1, 150, 1023, fits, fits + 1, fits + 2, max(fits-1, 0)} {
+						forms := []struct {
+							name string
+							size int
+						}{{"bare", size}, {"S2", envelope + len(testS2.Encode(nil, original))}, {"DEFLATE", envelope + len(deflateBytes(t, testPrimer, original))}}
+						if len(keys) > 0 {
+							forms[0].size += envelope
+						}
+						if !compress {
+							forms = forms[:1]
+						}
+						rests := []int{0, 1, 150, 1023}
+						for _, f := range forms {
+							fits := 1023 - (f.size+1023)%1024 // beside that, it just fits into its units
+							rests = append(rests, fits, fits+1, fits+2, max(fits-1, 0))
+						}
+						for _, rest := range rests {
 							plain := bytes.Clone(original)
 							stored, err := s.seal(plain, sealItem, rest)
 							require.NoError(t, err)
@@ -79,22 +103,22 @@ func TestSeal(t *testing.T) {
 							if len(keys) > 0 {
 								require.False(t, size > 12 && bytes.Contains(stored, plain[:13]))
 							}
-							saves := billed(rest+deflated) < billed(rest+size+header)
-							want := size + header
-							if compress && saves {
-								want = deflated
-								deflatedOnce = true
-							} else {
-								bareOnce = true
+							want := forms[0]
+							for _, f := range forms[1:] {
+								if billed(rest+f.size) < billed(rest+want.size) {
+									want = f
+								}
 							}
-							require.Len(t, stored, want, "%d bytes beside %d: deflated %d, else %d", size, rest, deflated, size+header)
-							if len(keys) == 0 && (!compress || !saves) {
-								require.True(t, bytes.Equal(plain, stored), "bare, so that others can read it")
+							used[want.name] = true
+							require.Len(t, stored, want.size, "%d bytes beside %d: %s of %v", size, rest, want.name, forms)
+							if len(keys) == 0 && want.name == "bare" {
+								require.True(t, bytes.Equal(plain, stored), "so that others can read it")
 							}
 						}
 					}
-					assert.True(t, bareOnce)
-					assert.Equal(t, compress && kind != "random", deflatedOnce)
+					assert.True(t, used["bare"])
+					assert.Equal(t, compress && (kind == "repetitive" || kind == "mixed"), used["S2"])
+					assert.Equal(t, compress && (kind == "repetitive" || kind == "digits"), used["DEFLATE"])
 				})
 			}
 		}
@@ -106,6 +130,7 @@ func billed(size int) int { return max(1, (size+1023)/1024) }
 var ( // one of each, since they are large
 	testDeflater, _ = flate.NewWriter(nil, flate.DefaultCompression)
 	testPrimer, _   = flate.NewWriterDict(nil, flate.DefaultCompression, []byte(dictionary))
+	testS2          = s2.MakeDictManual([]byte(dictionary), 0)
 )
 
 func deflateBytes(t *testing.T, w *flate.Writer, plain []byte) []byte {
@@ -187,8 +212,9 @@ func TestSealKeyRing(t *testing.T) {
 		"not sealed":          {plain, [][]byte{sealKey1}, errPlain},
 		"not sealed, flagged": {append([]byte{sealMagic, 0}, plain...), [][]byte{sealKey1}, errPlain},
 		"only deflated":       {append([]byte{sealMagic, flagDeflated}, deflateBytes(t, testDeflater, plain)...), [][]byte{sealKey1}, errPlain},
-		"unknown flag":        {append([]byte{sealMagic, 8}, plain...), nil, errForm},
-		"unknown, with keys":  {append([]byte{sealMagic, 8}, plain...), [][]byte{sealKey1}, errForm},
+		"unknown flag":        {append([]byte{sealMagic, 16}, plain...), nil, errForm},
+		"unknown, with keys":  {append([]byte{sealMagic, 16}, plain...), [][]byte{sealKey1}, errForm},
+		"compressed twice":    {append([]byte{sealMagic, flagDeflated | flagS2}, plain...), nil, errForm},
 		"primed alone":        {append([]byte{sealMagic, flagPrimed}, plain...), nil, errForm},
 		"primed and sealed":   {append([]byte{sealMagic, flagPrimed | flagEncrypted}, plain...), [][]byte{sealKey1}, errForm},
 		"magic alone":         {[]byte{sealMagic}, nil, errForm},
@@ -211,10 +237,17 @@ func TestSealKeyRing(t *testing.T) {
 // TestSealBinds: whoever can write the table can neither change nor move what is in it.
 func TestSealBinds(t *testing.T) {
 	s := &sealer{keys: [][]byte{sealKey1, sealKey2}, compress: true}
-	for name, plain := range map[string][]byte{"short": []byte(`{"a":1}`), "deflated": repetitive(3000)} {
-		stored, err := s.seal(plain, sealItem, 0)
+	for name, tc := range map[string]struct {
+		plain []byte
+		flags byte
+	}{
+		"short":    {[]byte(`{"a":1}`), flagEncrypted},
+		"S2":       {repetitive(3000), flagEncrypted | flagS2},
+		"deflated": {digits(1500), flagEncrypted | flagDeflated | flagPrimed},
+	} {
+		stored, err := s.seal(tc.plain, sealItem, 0)
 		require.NoError(t, err)
-		require.Equal(t, name == "deflated", stored[1]&flagDeflated != 0)
+		require.Equal(t, tc.flags, stored[1])
 
 		t.Run(name+": moved", func(t *testing.T) {
 			for _, other := range []string{"", "session_0123456789abcdee", sealItem + "\x00", sealItem + "x", sealItem[1:], strings.ToUpper(sealItem)} {
@@ -266,6 +299,7 @@ func TestDictionary(t *testing.T) {
 	plain := `{"user_id":"4711","email":"ann@example.com","created_at":"2026-11-24T10:00:00Z"}`
 	for name, stored := range map[string]string{
 		"with the dictionary": "c105aa462a804dcc0d0d91a233312f0f2d46b1d863a86b64126208774b2d200000ffff",
+		"S2":                  "c108500c7b227573b1620c343731313dcf08616e6e3ad2014a680014312d32345431018c143a30305a227d",
 		"without":             "c101aa562a2d4e2d8acf4c51b2523231373454d2514acd4dcccc51b2524acccb7348ad48cc2dc849d54bcecf55d2514a2e4a4d2c494d894f2c51b25232323032d33534d43532093134b03200a128a55a40000000ffff",
 	} {
 		b, err := hex.DecodeString(stored)
@@ -278,6 +312,32 @@ func TestDictionary(t *testing.T) {
 	with := deflateBytes(t, testPrimer, []byte(plain))
 	without := deflateBytes(t, testDeflater, []byte(plain))
 	assert.Less(t, 2*len(with), len(without)+20, "%d and %d bytes", len(with), len(without))
+}
+
+// TestS2: what is cut, changed or too large is an error, and costs no memory.
+func TestS2(t *testing.T) {
+	s := &sealer{}
+	envelope := func(body []byte) []byte { return append([]byte{sealMagic, flagS2}, body...) }
+	body := testS2.Encode(nil, repetitive(5000))
+	for n := range body {
+		_, err := s.open(envelope(body[:n]), sealItem)
+		require.ErrorIs(t, err, errInflate, "%d of %d bytes", n, len(body))
+	}
+	_, err := s.open(envelope(append(bytes.Clone(body), 0)), sealItem)
+	require.ErrorIs(t, err, errInflate, "a byte more")
+
+	opened, err := s.open(envelope(testS2.Encode(nil, make([]byte, maxPlain))), sealItem)
+	require.NoError(t, err)
+	assert.Len(t, opened, maxPlain)
+	for _, size := range []uint64{maxPlain + 1, 300 << 20, math.MaxUint32, math.MaxUint64} {
+		bomb := envelope(append(binary.AppendUvarint(nil, size), body...))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = s.open(bomb, sealItem)
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, err, errInflate)
+		assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(maxPlain), "%d bytes", size)
+	}
 }
 
 func TestInflate(t *testing.T) {
@@ -365,7 +425,7 @@ func TestSealConcurrently(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	ring := &sealer{keys: [][]byte{sealKey1, sealKey2}, compress: true}
 	open := &sealer{compress: true}
-	for _, plain := range [][]byte{{}, []byte(`{"a":1}`), repetitive(3000), incompressible(2000), {sealMagic}} {
+	for _, plain := range [][]byte{{}, []byte(`{"a":1}`), repetitive(3000), incompressible(2000), digits(1500), {sealMagic}} {
 		for _, s := range []*sealer{ring, open} {
 			stored, err := s.seal(plain, sealItem, 0)
 			require.NoError(f, err)
@@ -375,6 +435,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{sealMagic})
 	f.Add([]byte{sealMagic, flagDeflated})
 	f.Add([]byte{sealMagic, flagDeflated | flagPrimed})
+	f.Add([]byte{sealMagic, flagS2})
+	f.Add(append([]byte{sealMagic, flagS2}, testS2.Encode(nil, []byte(dictionary[100:400]))...))
 	f.Add([]byte{sealMagic, flagEncrypted})
 	f.Add([]byte{sealMagic, flagEncrypted | flagDeflated, 0})
 	random := make([]byte, 64)

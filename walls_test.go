@@ -32,7 +32,7 @@ var walls = map[string]fileWalls{
 	"record.go":  {not: wallOutside},
 	"codec.go":   {not: wallOutside},
 	"scan.go":    {not: wallOutside},
-	"seal.go":    {not: wallOutside},
+	"seal.go":    {may: wallKnows{mayCompress}, not: wallOutside},
 	"dict.go":    {not: wallOutside},
 	"id.go":      {not: wallOutside},
 	"cookie.go":  {may: wallKnows{mayHTTP}, not: wallWords("Store", "Session", "table", "record")},
@@ -82,6 +82,7 @@ const (
 	mayDeadlines    knowledge = "deadlines"
 	mayGoroutines   knowledge = "goroutines"
 	mayEnvironment  knowledge = "the environment"
+	mayCompress     knowledge = "how data is compressed"
 )
 
 // outside is what the inner files must not know: the store, the table, the request.
@@ -95,6 +96,8 @@ var guardedImports = map[string][]knowledge{
 	"net/http":                            {mayHTTP, mayHTTPWords},
 	"net":                                 {maySockets},
 	"os":                                  {mayEnvironment},
+	"compress/flate":                      {mayCompress},
+	"github.com/klauspost/compress/s2":    {mayCompress},
 	"github.com/caarlos0/env/v11":         {mayEnvironment},
 	"github.com/aws/aws-sdk-go-v2/aws":    {mayAWS},
 	"github.com/aws/aws-sdk-go-v2/config": {mayAWSConfig},
