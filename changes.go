@@ -121,6 +121,8 @@ func (p *pending) writes() bool {
 	return len(p.changes) > 0 || p.signIn != nil || p.remember != nil || p.limit != 0
 }
 
+func (p *pending) any() bool { return p.writes() || p.renew || p.destroy }
+
 func (p *pending) find(key string) *change {
 	if p.places != nil {
 		if i, ok := p.places[key]; ok {

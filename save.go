@@ -38,6 +38,9 @@ const (
 // save stores what sess has pending. When a new cookie cannot be delivered any more,
 // it refuses what would need one, before it writes.
 func (s *Store) save(ctx context.Context, sess *Session, headersSent bool) (delivery, error) {
+	if r := sess.atRest(); r != nil && !s.rules.touchDue(r, s.now().Unix()) {
+		return delivery{}, nil
+	}
 	w := sess.begin()
 	d, now, err := s.perform(ctx, &w, headersSent)
 	sess.settle(&w, now)

@@ -439,7 +439,17 @@ func (s *Session) record(c change) {
 func (s *Session) changed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pend.writes() || s.pend.renew || s.pend.destroy
+	return s.pend.any()
+}
+
+// atRest gives the stored session that a save would leave as it is, lock and all; else nil.
+func (s *Session) atRest() *record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lease != nil || s.pend.any() {
+		return nil
+	}
+	return s.rec
 }
 
 // end marks the request as over. It gives the lock that is left to be given up.
