@@ -90,12 +90,13 @@ type Config struct {
 
 	// EncryptionKeys are AES-256 keys, of 32 bytes each, for the sessions' values. The first
 	// encrypts, all decrypt. To change keys, add the new one second on all servers, then put it
-	// first, and drop the old one when the longest session has ended. Stored values open only under their own session's id. With keys, values that are
-	// not encrypted do not open: ErrCorrupt. User, times and sizes are not hidden. Empty: none.
+	// first, and drop the old one when the longest session has ended. Stored values open only
+	// under their own session's id. With keys, values that are not encrypted do not open:
+	// ErrCorrupt. User, times and sizes are not hidden. Empty: none.
 	EncryptionKeys [][]byte `env:"ENCRYPTION_KEYS"`
 
 	// NoCompression turns compression off, which is used when, and only when, it saves a write
-	// unit.
+	// unit: by S2, or by DEFLATE where that saves one more. What is stored is read either way.
 	NoCompression bool `env:"NO_COMPRESSION"`
 
 	// Cookie is the session's cookie.
