@@ -186,9 +186,8 @@ func associated(item string, flags byte) []byte {
 	return append([]byte(item), 0, flags)
 }
 
-// compress gives the first of plain's compressed forms that makes an item, which has rest
-// bytes beside it, cost fewer than units to write; of two that differ in that, the cheaper one.
-// nil stands for none.
+// compress gives a form of plain that, beside rest bytes of the item, costs fewer than that many
+// units to write; nil when there is none. Fewer units count for more than less time.
 func compress(plain []byte, rest, units int) (small []byte, flag byte) {
 	if units == 1 {
 		return nil, 0
