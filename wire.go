@@ -97,44 +97,60 @@ func answerChecker(sums bool) middleware.DeserializeMiddleware {
 		})
 }
 
-// answer is a body that has arrived.
-type answer struct{ bytes.Reader }
-
-func (*answer) Close() error { return nil }
-
+// checkAnswer has resp's body checked while the SDK reads it.
 func checkAnswer(resp *smithyhttp.Response, sums bool) error {
-	var body []byte
-	var err error
-	if n := resp.ContentLength; n > 0 && n <= maxAnswer {
-		body = make([]byte, n)
-		_, err = io.ReadFull(resp.Body, body)
-	} else {
-		body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	}
-	_ = resp.Body.Close()
-	if err != nil {
-		return &wireError{"broke off: " + err.Error(), err}
-	}
-	if sum := resp.Header.Get("X-Amz-Crc32"); sums && sum != "" && sum != strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10) {
-		return &wireError{"does not fit its checksum", nil}
+	body := &answer{Reader: resp.Body, Closer: resp.Body}
+	if sums {
+		body.sum = resp.Header.Get("X-Amz-Crc32")
 	}
 	if resp.Header.Get("Content-Encoding") == "gzip" { // dynamodb.Options.EnableAcceptEncodingGzip
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err == nil {
-			body, err = io.ReadAll(io.LimitReader(z, maxAnswer))
-		}
+		z, err := gzip.NewReader(body)
 		if err != nil {
-			return &wireError{"broke off: " + err.Error(), err}
+			_ = resp.Body.Close()
+			return brokeOff(err)
 		}
+		body = &answer{Reader: z, Closer: resp.Body}
 		resp.Header.Del("Content-Encoding")
 		resp.Header.Del("Content-Length")
-		resp.ContentLength = int64(len(body))
+		resp.ContentLength = -1
 	}
-	a := &answer{}
-	a.Reset(body)
-	resp.Body = a
-	if resp.StatusCode/100 == 2 && !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return &wireError{"is not DynamoDB's", nil}
-	}
+	body.object = resp.StatusCode/100 == 2
+	resp.Body = body
 	return nil
+}
+
+func brokeOff(err error) error { return &wireError{"broke off: " + err.Error(), err} }
+
+// answer is a body. If it is not what was sent, its reader meets an error instead of the end.
+type answer struct {
+	io.Reader
+	io.Closer
+	object bool   // it must be a JSON object
+	sum    string // it must have this checksum; "" for any
+	first  byte   // that is no space
+	crc    uint32
+	size   int
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if a.size += n; a.size > maxAnswer {
+		return n, &wireError{"does not end", nil}
+	}
+	if a.sum != "" {
+		a.crc = crc32.Update(a.crc, crc32.IEEETable, p[:n])
+	}
+	if text := bytes.TrimLeft(p[:n], " \t\r\n"); a.first == 0 && len(text) > 0 {
+		a.first = text[0]
+	}
+	switch {
+	case err == nil:
+	case !errors.Is(err, io.EOF):
+		err = brokeOff(err)
+	case a.sum != "" && a.sum != strconv.FormatUint(uint64(a.crc), 10):
+		err = &wireError{"does not fit its checksum", nil}
+	case a.object && a.first != '{':
+		err = &wireError{"is not DynamoDB's", nil}
+	}
+	return n, err
 }
