@@ -128,7 +128,8 @@ func (JSON) Split(data []byte) ([]KeyValue, error) {
 		return nil, errors.New("not a JSON object")
 	}
 	var values []KeyValue
-	var keys keyBuffer
+	keys := keyBuffers.Get().(*keyBuffer)
+	defer keys.free()
 	s.skipSpace()
 	for more := !s.take('}'); more; {
 		s.skipSpace()
@@ -162,6 +163,8 @@ func (JSON) Split(data []byte) ([]KeyValue, error) {
 	return values, uniqueKeys(values)
 }
 
+var keyBuffers = sync.Pool{New: func() any { return new(keyBuffer) }}
+
 // keyBuffer gathers keys, so that all of them are one string's parts, and one allocation.
 type keyBuffer struct {
 	text []byte
@@ -181,9 +184,6 @@ func (k *keyBuffer) add(quoted []byte) error {
 	if !utf8.Valid(inner) {
 		return errors.New("a key is not UTF-8")
 	}
-	if k.ends == nil {
-		k.text, k.ends = make([]byte, 0, 128), make([]int, 0, linearKeys)
-	}
 	k.text = append(k.text, inner...)
 	k.ends = append(k.ends, len(k.text))
 	return nil
@@ -194,6 +194,13 @@ func (k *keyBuffer) fill(values []KeyValue) {
 	for i, end := range k.ends {
 		values[i].Key = text[from:end]
 		from = end
+	}
+}
+
+// free gives the buffer to the next session, unless that of this one was unusual.
+func (k *keyBuffer) free() {
+	if k.text, k.ends = k.text[:0], k.ends[:0]; cap(k.text) <= 16<<10 {
+		keyBuffers.Put(k)
 	}
 }
 

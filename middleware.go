@@ -86,7 +86,8 @@ type request struct {
 	response response
 
 	mu        sync.Mutex
-	loading   chan struct{} // closed at the end of the load that is under way
+	loading   bool
+	loadEnds  chan struct{} // closed at the end of the load that is under way; nil: nobody waits
 	loaded    bool
 	sess      *Session
 	err       error // of the load
@@ -133,13 +134,16 @@ func (q *request) Value(key any) any {
 func (q *request) load(ctx context.Context) (*Session, error) {
 	q.mu.Lock()
 	for !q.loaded {
-		if q.loading == nil {
+		if !q.loading {
 			return q.read(ctx)
 		}
-		loading := q.loading
+		if q.loadEnds == nil {
+			q.loadEnds = make(chan struct{})
+		}
+		ends := q.loadEnds
 		q.mu.Unlock()
 		select {
-		case <-loading:
+		case <-ends:
 			q.mu.Lock()
 		case <-ctx.Done():
 			q.mu.Lock()
@@ -154,13 +158,16 @@ func (q *request) load(ctx context.Context) (*Session, error) {
 
 // read loads the session. It takes over the mutex that its caller holds.
 func (q *request) read(ctx context.Context) (sess *Session, err error) {
-	loading := make(chan struct{})
-	q.loading = loading
+	q.loading = true
 	q.mu.Unlock()
 	settled := false
 	defer func() {
 		q.mu.Lock()
-		q.loading = nil
+		q.loading = false
+		if q.loadEnds != nil {
+			close(q.loadEnds)
+			q.loadEnds = nil
+		}
 		if settled {
 			q.loaded, q.sess, q.err = true, sess, err
 		} else {
@@ -168,7 +175,6 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 		}
 		over := q.over
 		q.mu.Unlock()
-		close(loading)
 		if over && sess != nil {
 			q.release(sess)
 		}
