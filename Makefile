@@ -23,9 +23,10 @@ help: ## Show this list
 test: lint vet gotest ## Check everything, as CI does
 
 gotest: ## Run all tests, on the fake and the real DynamoDB Local
-	for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates too
+	set -e; for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates too
+	$(GO) build -o bin/idwatch ./internal/idwatch
 	$(LOCALDB) sh -ec 'for module in $(MODULES); do \
-		$(GO) test -C $$module -race -shuffle=on -count=1 -parallel 4 -timeout 20m ./...; done'
+		$(GO) test -C $$module -exec "$(CURDIR)/bin/idwatch" -race -shuffle=on -count=1 -parallel 4 -timeout 20m ./...; done'
 
 options: ## Run the tests with the options that change how DynamoDB is asked
 	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client; do \

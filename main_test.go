@@ -10,6 +10,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,11 +46,12 @@ func TestMain(m *testing.M) {
 var spoken hearing
 
 // hearing keeps of a text what could be a session id, and of calls to DynamoDB what could be
-// the hash of one.
+// the hash of one, or the id itself.
 type hearing struct {
 	mu     sync.Mutex
 	words  []string
 	hashes map[string]bool
+	plain  map[string]bool
 }
 
 // runsOf gives the longest runs in text of bytes that are in set, of at least so many.
@@ -75,25 +79,31 @@ func setOf(chars string) *[256]bool {
 
 var (
 	hexDigits = setOf("0123456789abcdef")
-	idChars   = setOf("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+	idChars   = setOf("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz,-") // PHP's too
+	plainKeys = regexp.MustCompile(`"[0-9A-Za-z._-]+_([0-9A-Za-z,-]{22,256})"`)
 )
 
 // Write hears p.
 func (h *hearing) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.words = append(h.words, runsOf(string(p), idChars, 43)...)
+	h.words = append(h.words, runsOf(string(p), idChars, 22)...)
 	return len(p), nil
 }
 
 func (h *hearing) sent(body string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.hashes == nil {
+		h.hashes, h.plain = map[string]bool{}, map[string]bool{}
+	}
 	for _, hash := range runsOf(body, hexDigits, 64) {
-		if h.hashes == nil {
-			h.hashes = map[string]bool{}
-		}
 		h.hashes[hash] = true
+	}
+	for _, key := range plainKeys.FindAllStringSubmatch(body, -1) {
+		if !h.hashes[key[1]] {
+			h.plain[key[1]] = true
+		}
 	}
 }
 
@@ -102,10 +112,13 @@ func (h *hearing) ids() (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, word := range h.words {
-		for i := range len(word) - 42 {
+		for i := range max(len(word)-42, 0) {
 			if sum := sha256.Sum256([]byte(word[i : i+43])); h.hashes[hex.EncodeToString(sum[:])] {
 				n++
 			}
+		}
+		for id := range h.plain {
+			n += strings.Count(word, id)
 		}
 	}
 	return n
@@ -155,20 +168,65 @@ func watchFile(file **os.File, copies *sync.WaitGroup) *os.File {
 }
 
 func TestHearing(t *testing.T) {
-	var h hearing
-	b := embedded(t)
-	s := newStore(t, b, dynasession.Config{})
-	id, other := s.CreateID(), s.CreateID()
-	b.calls.hear = h.sent
+	for _, plain := range []bool{false, true} {
+		var h hearing
+		b := embedded(t)
+		s := newStore(t, b, dynasession.Config{InsecurePlainIDs: plain})
+		id, other := s.CreateID(), s.CreateID()
+		if plain {
+			id = "php-" + strings.Repeat("0a", 14)
+		}
+		b.calls.hear = h.sent
+		if err := s.Write(t.Context(), id, []byte(`{}`)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(&h, "x%q %s", other, id[1:])
+		if h.ids() != 0 {
+			t.Error("an id that is not there")
+		}
+		_, _ = fmt.Fprintf(&h, "x%sx", id)
+		if h.ids() != 1 {
+			t.Error("an id was not heard")
+		}
+	}
+}
+
+// leakEnv has TestLeak print an id, in the way that it names.
+const leakEnv = "DYNASESSION_TEST_LEAK"
+
+var leaks = map[string]func(id string){
+	"stdout":   func(id string) { fmt.Println(id) },
+	"stderr":   func(id string) { _, _ = fmt.Fprint(os.Stderr, id) },
+	"log":      func(id string) { log.Print(id) },
+	"slog":     func(id string) { slog.Error("leak", "id", id) },
+	"response": func(id string) { spoken.response(http.Header{"X-Id": {id}}, "") },
+	"body":     func(id string) { spoken.response(nil, id) },
+	"logger":   func(id string) { spoken.logger().Debug(id) },
+	"event":    func(id string) { spoken.observe(context.Background(), dynasession.Event{Ref: id}) },
+	"nothing":  func(string) {},
+}
+
+func TestLeak(t *testing.T) {
+	leak := leaks[os.Getenv(leakEnv)]
+	if leak == nil {
+		t.Skip("only for TestWatchOutput")
+	}
+	s := newStore(t, embedded(t), dynasession.Config{})
+	id := s.CreateID()
 	if err := s.Write(t.Context(), id, []byte(`{}`)); err != nil {
 		t.Fatal(err)
 	}
-	_, _ = fmt.Fprintf(&h, "x%q", other)
-	if h.ids() != 0 {
-		t.Error("an id that is not there")
-	}
-	_, _ = fmt.Fprintf(&h, "x%sx", id)
-	if h.ids() != 1 {
-		t.Error("an id was not heard")
+	leak(id)
+}
+
+// TestWatchOutput: a run of this program fails that prints an id, wherever that is.
+func TestWatchOutput(t *testing.T) {
+	for how := range leaks {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLeak$")
+		cmd.Env = append(os.Environ(), leakEnv+"="+how, "GORACE=atexit_sleep_ms=0")
+		out, err := cmd.CombinedOutput()
+		if heard := strings.Contains(string(out), " session ids\n"); (err != nil) != heard || heard != (how != "nothing") {
+			t.Errorf("%s: heard: %v, error: %v", how, heard, err)
+		}
 	}
 }

@@ -100,7 +100,7 @@ func (s *site) start(t *testing.T, args ...string) *server {
 // begin starts a program and gives what it prints.
 func begin(t *testing.T, cmd *exec.Cmd) io.Reader {
 	t.Helper()
-	cmd.Stderr = t.Output()
+	cmd.Stderr = os.Stderr // make gotest looks for ids in it
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
