@@ -41,41 +41,76 @@ func bearing(t *testing.T, h http.Handler, values ...string) *browser {
 // TestFixation: an id that an attacker has chosen, knows, or had before is never taken on.
 func TestFixation(t *testing.T) {
 	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
-		cfg := dynasession.Config{Concurrency: policy}
-		sc := newScene(t, b, cfg)
-		sc.ok("/login?alice")
-		cfg.Table, cfg.Name = sc.table, "admin"
-		other := newStore(t, b, cfg)
-		otherID := other.CreateID()
-		require.NoError(t, other.Write(t.Context(), otherID, []byte(`{"token":"x"}`)))
-		destroyed, expired := sc.store.CreateID(), sc.store.CreateID()
-		for _, id := range []string{destroyed, expired} {
-			require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"token":"x"}`)))
+		for _, plain := range []bool{false, true} {
+			t.Run(fmt.Sprintf("plain ids %v", plain), func(t *testing.T) {
+				fixation(t, b, dynasession.Config{Concurrency: policy, InsecurePlainIDs: plain})
+			})
 		}
-		require.NoError(t, sc.store.Destroy(t.Context(), destroyed))
-		for _, item := range items(t, b, sc.table) {
-			if _, signedIn := item["user"]; !signedIn && strings.HasPrefix(attr(item, "id"), "session_") {
-				item["expires"] = in(-time.Second)
-				putItem(t, b, sc.table, item)
+	})
+}
+
+func fixation(t *testing.T, b *backend, cfg dynasession.Config) {
+	sc := newScene(t, b, cfg)
+	sc.ok("/login?alice")
+	cfg.Table, cfg.Name = sc.table, "admin"
+	other := newStore(t, b, cfg)
+	otherID := other.CreateID()
+	require.NoError(t, other.Write(t.Context(), otherID, []byte(`{"token":"x"}`)))
+	destroyed, expired := sc.store.CreateID(), sc.store.CreateID()
+	for _, id := range []string{destroyed, expired} {
+		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"token":"x"}`)))
+	}
+	require.NoError(t, sc.store.Destroy(t.Context(), destroyed))
+	for _, item := range items(t, b, sc.table) {
+		if _, signedIn := item["user"]; !signedIn && strings.HasPrefix(attr(item, "id"), "session_") {
+			item["expires"] = in(-time.Second)
+			putItem(t, b, sc.table, item)
+		}
+	}
+	before := sc.twin()
+	sc.ok("/login?alice") // again: the id of before is worth nothing
+	for name, id := range map[string]string{
+		"chosen": sc.store.CreateID(), "of PHP's form": "php-" + strings.Repeat("0a", 14), "of another name": otherID,
+		"destroyed": destroyed, "expired": expired, "of before the sign-in": idOf(before),
+	} {
+		kept := items(t, b, sc.table)
+		br := bearing(t, sc.handler, id)
+		assert.Equal(t, "none", br.ok("/read"), name)
+		br.ok("/new")
+		assert.Regexp(t, "^[0-9A-Za-z]{43}$", idOf(br), name)
+		assert.NotEqual(t, id, idOf(br), name)
+		for _, item := range kept {
+			assert.Contains(t, items(t, b, sc.table), item, name)
+		}
+	}
+	assert.Equal(t, "n token alice", sc.ok("/read"))
+}
+
+// TestTokensAreTheServers: each visitor gets an id that the server has made, and another one
+// at each sign-in, also the same user's, and after a sign-out.
+func TestTokensAreTheServers(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, plain := range []bool{false, true} {
+			sc := emptyScene(t, b, dynasession.Config{InsecurePlainIDs: plain})
+			seen := map[string]bool{}
+			for range 2 {
+				visitor := newBrowser(t, sc.handler)
+				for _, path := range []string{"/new", "/login?alice", "/login?alice", "/renew", "/logout", "/new"} {
+					visitor.ok(path)
+					if path == "/logout" {
+						assert.Empty(t, idOf(visitor))
+						continue
+					}
+					id := idOf(visitor)
+					assert.Regexp(t, "^[0-9A-Za-z]{43}$", id)
+					assert.False(t, seen[id], "%s gave an id again", path)
+					seen[id] = true
+					_, err := sc.store.Read(t.Context(), id)
+					assert.NoError(t, err, "the server knows it")
+				}
 			}
+			assert.Len(t, seen, 10)
 		}
-		before := sc.twin()
-		sc.ok("/login?alice") // again: the id of before is worth nothing
-		for name, id := range map[string]string{
-			"chosen": sc.store.CreateID(), "of another name": otherID,
-			"destroyed": destroyed, "expired": expired, "of before the sign-in": idOf(before),
-		} {
-			kept := items(t, b, sc.table)
-			br := bearing(t, sc.handler, id)
-			assert.Equal(t, "none", br.ok("/read"), name)
-			br.ok("/new")
-			assert.NotEmpty(t, idOf(br), name)
-			assert.NotEqual(t, id, idOf(br), name)
-			for _, item := range kept {
-				assert.Contains(t, items(t, b, sc.table), item, name)
-			}
-		}
-		assert.Equal(t, "n token alice", sc.ok("/read"))
 	})
 }
 

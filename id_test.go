@@ -22,7 +22,7 @@ func isAlnum(s string) bool {
 func TestNewID(t *testing.T) {
 	const n = 100_000
 	seen := make(map[string]struct{}, n)
-	var count [256]int
+	var counts [idLen][256]int
 	keys := newKeyspace("session", false)
 	for range n {
 		id := newID()
@@ -31,21 +31,35 @@ func TestNewID(t *testing.T) {
 		}
 		seen[id] = struct{}{}
 		for i := range len(id) {
-			count[id[i]]++
+			counts[i][id[i]]++
 		}
 	}
 	assert.Len(t, seen, n, "ids that are there twice")
 
-	// Chi-square over 62 letters, of 61 degrees of freedom: more than 150 happens by chance
-	// once in 10^8 runs. A byte modulo 62 would give over 10,000.
-	const expected = float64(n*43) / 62
+	// Of each position, and of the whole. Of 61 degrees of freedom, more than 175 or less than
+	// 11 comes by chance in one of 10^12 counts: in less than one of 10^10 runs. A byte modulo
+	// 62 would give over 500 for each position.
+	var all [256]int
+	for i, count := range counts {
+		for c, n := range count {
+			all[c] += n
+		}
+		assertEven(t, count, n, "position %d", i)
+	}
+	assertEven(t, all, n*idLen, "all positions")
+}
+
+// assertEven is a chi-square test of so many letters of the alphabet.
+func assertEven(t *testing.T, count [256]int, n int, what ...any) {
+	t.Helper()
+	expected := float64(n) / float64(len(idAlphabet))
 	chi := 0.0
 	for i := range len(idAlphabet) {
 		d := float64(count[idAlphabet[i]]) - expected
 		chi += d * d / expected
 	}
-	assert.Less(t, chi, 150.0)
-	assert.Greater(t, chi, 20.0, "more even than chance")
+	assert.Less(t, chi, 175.0, what...)
+	assert.Greater(t, chi, 11.0, what...)
 }
 
 func TestNewMark(t *testing.T) {
