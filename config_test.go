@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -88,6 +89,105 @@ func TestConfigDefaults(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, in, got)
 	})
+}
+
+// TestREADMESettings: the table has each setting, with its variable and its default, and no others.
+func TestREADMESettings(t *testing.T) {
+	c, err := Config{}.complete()
+	require.NoError(t, err)
+	want := map[string][2]string{}
+	addSettings(want, "", "", reflect.ValueOf(c))
+
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	_, section, _ := strings.Cut(string(text), "\n## Configuration\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	got := map[string][2]string{}
+	for line := range strings.Lines(section) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		cells := strings.Split(line, "|")
+		require.Len(t, cells, 6, line)
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		// Several fields share a row, with commas between, and what they have in common is written once.
+		fields := strings.Split(cells[1], ", ")
+		variables, defaults := strings.Split(cells[2], ", "), []string{cells[3]}
+		if len(fields) > 1 {
+			defaults = strings.Split(cells[3], ", ")
+		}
+		require.Len(t, variables, len(fields), line)
+		require.Len(t, defaults, len(fields), line)
+		group, _, _ := strings.Cut(strings.Trim(fields[0], "`"), ".")
+		for i, field := range fields {
+			field, variable := strings.Trim(field, "`"), strings.Trim(variables[i], "`")
+			if strings.HasPrefix(field, ".") {
+				field = group + field
+			}
+			if rest, ok := strings.CutPrefix(variable, "…"); ok {
+				variable = strings.ToUpper(group) + rest
+			}
+			got[field] = [2]string{variable, defaults[i]}
+		}
+	}
+	assert.Equal(t, want, got)
+}
+
+// addSettings adds the fields of a struct: variables without their prefix, and defaults in README's words.
+func addSettings(all map[string][2]string, group, prefix string, v reflect.Value) {
+	inWords := map[string]string{
+		"TouchAfter": "`IdleTimeout` / 10", "Cookie.Name": "`__Host-` and `Name`", "Cookie.Domain": "this host only",
+		"Codec": "`JSON{}`", "ErrorHandler": "see Errors", "Logger": "`slog.Default()`",
+	}
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		name, value := group+f.Name, v.FieldByIndex(f.Index)
+		if part, ok := f.Tag.Lookup("envPrefix"); ok {
+			addSettings(all, name+".", prefix+part, value)
+			continue
+		}
+		variable := ""
+		if tag := f.Tag.Get("env"); tag != "" {
+			variable = prefix + tag
+		}
+		words := inWords[name]
+		if words == "" {
+			words = settingWords(value)
+		}
+		if name == "IdleTimeout" {
+			words += ", or `Lifetime` if shorter"
+		}
+		all[name] = [2]string{variable, words}
+	}
+}
+
+func settingWords(v reflect.Value) string {
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		if value >= time.Hour {
+			return fmt.Sprintf("%v h", value.Hours())
+		}
+		return fmt.Sprintf("%v s", value.Seconds())
+	case bool:
+		return fmt.Sprint(value)
+	case Concurrency:
+		return "`" + value.String() + "`"
+	case http.SameSite:
+		for name, site := range sameSites {
+			if site == value {
+				return "`" + name + "`"
+			}
+		}
+	case string:
+		if value != "" {
+			return "`" + value + "`"
+		}
+	}
+	if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
+		return "none"
+	}
+	return v.String()
 }
 
 func TestConfigFaults(t *testing.T) {
