@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -404,6 +406,38 @@ func TestUserSessions(t *testing.T) {
 		require.ErrorIs(t, err, dynasession.ErrTable)
 		_, err = none.DestroyUser(ctx, "ann", nil)
 		require.ErrorIs(t, err, dynasession.ErrTable)
+	})
+}
+
+// TestParallelSessions: a user may have any number of sessions. Who wants a limit counts them at
+// the sign-in, and ends the oldest.
+func TestParallelSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit, devices = 5, 12
+		sc := emptyScene(t, embedded(t), dynasession.Config{})
+		var all []*browser
+		for range devices {
+			br := newBrowser(t, sc.handler)
+			br.ok("/login?alice")
+			all = append(all, br)
+			time.Sleep(time.Second)
+		}
+		infos, err := sc.store.UserSessions(t.Context(), "alice")
+		require.NoError(t, err)
+		require.Len(t, infos, devices)
+		slices.SortFunc(infos, func(a, b dynasession.Info) int { return b.AuthTime.Compare(a.AuthTime) })
+		n, err := sc.store.DestroyUser(t.Context(), "alice", func(i dynasession.Info) bool {
+			return slices.ContainsFunc(infos[:limit], func(kept dynasession.Info) bool { return kept.Ref == i.Ref })
+		})
+		require.NoError(t, err)
+		assert.Equal(t, devices-limit, n)
+		for i, br := range all {
+			want := "none"
+			if i >= devices-limit {
+				want = "alice"
+			}
+			assert.Equal(t, want, br.ok("/read"), "device %d", i)
+		}
 	})
 }
 
