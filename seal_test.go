@@ -277,6 +277,55 @@ func TestSealBinds(t *testing.T) {
 	}
 }
 
+// TestSealBindsFlags: nobody can have data opened in another way than it was sealed. Some of
+// it opens in all ways: what is not deflated may look so, and what is deflated is bytes too.
+func TestSealBindsFlags(t *testing.T) {
+	s := &sealer{keys: [][]byte{sealKey1}, compress: true}
+	for name, plain := range map[string][]byte{
+		"short": []byte(`{"a":1}`), "deflated": repetitive(3000), "looks deflated": deflateBytes(t, testDeflater, []byte(`{"a":1}`)),
+	} {
+		stored, err := s.seal(plain, sealItem, 0)
+		require.NoError(t, err)
+		for flags := range 256 {
+			changed := bytes.Clone(stored)
+			changed[1] = byte(flags)
+			opened, err := s.open(changed, sealItem)
+			if changed[1] == stored[1] {
+				require.NoError(t, err, name)
+				continue
+			}
+			assert.Error(t, err, "%s: flags %#x for %#x", name, flags, stored[1])
+			assert.Nil(t, opened)
+		}
+	}
+}
+
+// TestAssociatedData: the item's key and the flags count beside the derived key, each by itself.
+func TestAssociatedData(t *testing.T) {
+	s := &sealer{keys: [][]byte{sealKey1}}
+	aead, err := itemCipher(sealKey1, sealItem)
+	require.NoError(t, err)
+	for name, tc := range map[string]struct {
+		associated []byte
+		err        error
+	}{
+		"right":             {associated(sealItem, flagEncrypted), nil},
+		"none":              {nil, errDecrypt},
+		"the item alone":    {[]byte(sealItem), errDecrypt},
+		"the flags alone":   {[]byte{flagEncrypted}, errDecrypt},
+		"another item":      {associated("session_0123456789abcdee", flagEncrypted), errDecrypt},
+		"no item":           {associated("", flagEncrypted), errDecrypt},
+		"other flags":       {associated(sealItem, flagEncrypted|flagDeflated), errDecrypt},
+		"a part of the key": {associated(sealItem[1:], flagEncrypted), errDecrypt},
+	} {
+		nonce := make([]byte, aead.NonceSize())
+		stored := append([]byte{sealMagic, flagEncrypted}, nonce...)
+		opened, err := s.open(aead.Seal(stored, nonce, []byte(`{"a":1}`), tc.associated), sealItem)
+		require.ErrorIs(t, err, tc.err, name)
+		assert.Equal(t, tc.err == nil, string(opened) == `{"a":1}`, name)
+	}
+}
+
 // TestItemCipher: each item has a key of its own, so that one table's nonces need not differ.
 func TestItemCipher(t *testing.T) {
 	sealed := map[string]string{}
