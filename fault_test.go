@@ -542,3 +542,103 @@ func (v *verb) happen(sc *faultScene, tr *trouble) {
 		assert.Equal(t, v.after, now, sc.fail)
 	}
 }
+
+const bareHeader = "X-Bare"
+
+// bare answers a conditional call with a refusal that tells no more than more.
+func bare(code, more string) func(*call) (*http.Response, error) {
+	return func(c *call) (*http.Response, error) {
+		transaction := c.operation == "TransactWriteItems"
+		if !strings.Contains(c.body, `"ConditionExpression"`) || transaction != (code == "TransactionCanceledException") {
+			return c.send()
+		}
+		r := answerWith(http.StatusBadRequest, code)
+		r.Header.Set(bareHeader, "1")
+		r.Body = io.NopCloser(strings.NewReader(`{"__type":"com.amazonaws.dynamodb.v20120810#` + code + `","message":"refused"` + more + `}`))
+		return r, nil
+	}
+}
+
+var bareRefusals = []trouble{
+	{name: "no item", spoil: bare("ConditionalCheckFailedException", ``)},
+	{name: "item null", spoil: bare("ConditionalCheckFailedException", `,"Item":null`)},
+	{name: "empty item", spoil: bare("ConditionalCheckFailedException", `,"Item":{}`)},
+	{name: "an item of nothing", spoil: bare("ConditionalCheckFailedException", `,"Item":{"id":{"S":"session_0"}}`)},
+}
+
+var bareCancellations = []trouble{
+	{name: "no reasons", spoil: bare("TransactionCanceledException", ``)},
+	{name: "reasons null", spoil: bare("TransactionCanceledException", `,"CancellationReasons":null`)},
+	{name: "empty reasons", spoil: bare("TransactionCanceledException", `,"CancellationReasons":[]`)},
+	{name: "one reason", spoil: bare("TransactionCanceledException", `,"CancellationReasons":[{"Code":"ConditionalCheckFailed"}]`)},
+	{name: "three reasons", spoil: bare("TransactionCanceledException",
+		`,"CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed"},{"Code":"None"}]`)},
+	{name: "reasons without codes", spoil: bare("TransactionCanceledException", `,"CancellationReasons":[{},{}]`)},
+	{name: "reasons of null", spoil: bare("TransactionCanceledException", `,"CancellationReasons":[null,null]`)},
+	{name: "the put, without its item", spoil: bare("TransactionCanceledException",
+		`,"CancellationReasons":[{"Code":"ConditionalCheckFailed"},{"Code":"None"}]`)},
+	{name: "the deletion, without its item", spoil: bare("TransactionCanceledException",
+		`,"CancellationReasons":[{"Code":"None"},{"Code":"ConditionalCheckFailed","Item":null}]`)},
+}
+
+// TestRefusalsWithoutDetails: a refusal that does not tell what is there, or of what it is, is an
+// error, and the session stays.
+func TestRefusalsWithoutDetails(t *testing.T) {
+	eachDeed(t, func(t *testing.T, policy dynasession.Concurrency, d deed) {
+		synctest.Test(t, func(t *testing.T) {
+			all := bareRefusals
+			if d.path == "/login?alice" || d.path == "/renew" { // transactions
+				all = bareCancellations
+			}
+			for _, tr := range all {
+				sc := newFaultScene(t, embedded(t), dynasession.Config{Concurrency: policy}, d)
+				sc.forGood = true
+				if policy == dynasession.Lock && !d.fresh {
+					sc.nth = 1 // the first takes the lock
+				}
+				old, refused := sc.twin(), false
+				sc.spoil(&trouble{spoil: func(c *call) (*http.Response, error) {
+					r, err := tr.spoil(c)
+					refused = refused || err == nil && r.Header.Get(bareHeader) != ""
+					return r, err
+				}})
+				w := sc.get(d.path)
+				sc.b.calls.intercept(nil)
+				if !refused {
+					assert.Equal(t, d.after, sc.contents(), tr.name)
+					continue
+				}
+				if d.path == "/read" { // its touch is no error
+					assert.Equal(t, http.StatusOK, w.Code, tr.name)
+				} else {
+					assert.GreaterOrEqual(t, w.Code, 400, tr.name)
+				}
+				assert.Equal(t, d.before(), sc.contents(), tr.name)
+				assert.Equal(t, d.before(), sc.opens(old), tr.name)
+			}
+		})
+	})
+	for _, v := range verbs {
+		for _, tr := range bareRefusals {
+			subBubble(t, v.name+", "+tr.name, func(t *testing.T) {
+				b := embedded(t)
+				sc := v.scene(t, b, dynasession.Config{Table: newTable(), UserIndex: "by-user"})
+				before := sc.contents()
+				refused := false
+				b.calls.intercept(func(c *call) (*http.Response, error) {
+					r, err := tr.spoil(c)
+					refused = refused || err == nil && r.Header.Get(bareHeader) != ""
+					return r, err
+				})
+				_, err := v.run(t.Context(), sc.store, sc.id())
+				b.calls.intercept(nil)
+				if refused {
+					assert.Equal(t, before, sc.contents())
+					assert.Equal(t, v.pace == quickPace, err != nil, err) // the others pass over what is refused
+				} else {
+					assert.Equal(t, v.after, sc.contents())
+				}
+			})
+		}
+	}
+}
