@@ -1,9 +1,14 @@
 package dynasession_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,6 +193,87 @@ func TestClientGoneLate(t *testing.T) {
 		assert.Panics(t, func() { sc.do(ctx, "/panic") })
 		assert.NotContains(t, sc.item(), "lock")
 	})
+}
+
+// TestLateSaveFails: what cannot be saved after the headers have gone is told to the handler, if
+// it asks, to Logger and to Observer. The response goes on, and ErrorHandler has no say any more.
+func TestLateSaveFails(t *testing.T) {
+	ways := map[string]func(w http.ResponseWriter){ // in which the headers go
+		"write": func(http.ResponseWriter) {},
+		"flush": func(w http.ResponseWriter) { w.(http.Flusher).Flush() },
+		"read from": func(w http.ResponseWriter) {
+			_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader(""))
+		},
+		"hijack": func(w http.ResponseWriter) {
+			_, _, err := w.(http.Hijacker).Hijack()
+			assert.ErrorIs(t, err, errHijack)
+		},
+	}
+	reasons := map[error]func(sc *scene, s *session){
+		dynasession.ErrUnavailable: func(sc *scene, _ *session) {
+			sc.b.calls.intercept(func(*call) (*http.Response, error) { return nil, errReset })
+		},
+		dynasession.ErrGone:     func(sc *scene, _ *session) { assert.NoError(t, sc.store.Destroy(sc.t.Context(), sc.id())) },
+		dynasession.ErrTooLarge: func(_ *scene, s *session) { s.Set("large", strings.Repeat("x", 450<<10)) },
+	}
+	for _, policy := range policies {
+		for way, send := range ways {
+			for reason, spoil := range reasons {
+				for _, saves := range []bool{false, true} {
+					subBubble(t, fmt.Sprintf("%v, %s, %v, saves %v", policy, way, reason, saves), func(t *testing.T) {
+						lateSaveFails(t, policy, send, reason, spoil, saves)
+					})
+				}
+			}
+		}
+	}
+}
+
+func lateSaveFails(t *testing.T, policy dynasession.Concurrency, send func(http.ResponseWriter), reason error, spoil func(*scene, *session), saves bool) {
+	var logged bytes.Buffer
+	sc := newScene(t, embedded(t), dynasession.Config{
+		Concurrency: policy, NoCompression: true, Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { t.Error("ErrorHandler is called:", err) },
+	})
+	var ref string
+	sc.paths["/late"] = func(s *session, w http.ResponseWriter, r *http.Request) {
+		ref = s.Ref()
+		write(w, "first")
+		send(w)
+		spoil(sc, s)
+		s.Set("late", true)
+		if saves {
+			assert.ErrorIs(t, s.Save(r.Context()), reason)
+		}
+		write(w, " last")
+	}
+	before := items(t, sc.b, sc.table)
+	if errors.Is(reason, dynasession.ErrGone) {
+		before = nil
+	}
+	below := sc.handler
+	sc.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		below.ServeHTTP(struct {
+			http.ResponseWriter
+			http.Flusher
+			http.Hijacker
+		}{w, w.(http.Flusher), hijackable{w}}, r)
+	})
+	w := sc.get("/late")
+	sc.b.calls.intercept(nil)
+	assert.Equal(t, http.StatusOK, w.Code)
+	assert.Equal(t, "first last", w.Body.String())
+	assert.ElementsMatch(t, before, items(t, sc.b, sc.table))
+	assert.Equal(t, 1, strings.Count(logged.String(), "a change after the response's headers is lost"), logged.String())
+	assert.Contains(t, logged.String(), "level=ERROR")
+	assert.Contains(t, logged.String(), ref)
+	assert.NotContains(t, logged.String(), "xxxx")
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	assert.Contains(t, sc.failedOps, "late save")
+	for _, err := range sc.errs {
+		assert.ErrorIs(t, err, reason)
+	}
 }
 
 // TestVerbsCancelled: a verb ends with its caller's context, before it has done anything or after.

@@ -40,8 +40,9 @@ type scene struct {
 	// inside runs in the next handler, between its load and its changes.
 	inside func()
 
-	mu   sync.Mutex
-	errs []error
+	mu        sync.Mutex
+	errs      []error
+	failedOps []string
 }
 
 // newScene stores a session of {"n":0,"token":"t"}.
@@ -64,7 +65,7 @@ func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 		if e.Err != nil {
 			sc.mu.Lock()
 			defer sc.mu.Unlock()
-			sc.errs = append(sc.errs, e.Err)
+			sc.errs, sc.failedOps = append(sc.errs, e.Err), append(sc.failedOps, e.Op)
 		}
 	}
 	sc.store = newStore(t, b, cfg)
