@@ -247,8 +247,8 @@ func (c Config) complete() (Config, error) {
 		c.Logger = slog.Default()
 	}
 
-	f.check(tableName(c.Table) || strings.HasPrefix(c.Table, "arn:"), "Table", quote(c.Table),
-		"must be 3 to 255 letters, digits and \"._-\", or an ARN")
+	f.check(tableName(c.Table) || tableARN(c.Table), "Table", quote(c.Table),
+		"must be 3 to 255 letters, digits and \"._-\", or an ARN, arn:aws:dynamodb:REGION:ACCOUNT:table/NAME")
 	named := len(c.Name) <= 128 && onlyIn(c.Name, nameChars) && strings.ContainsAny(c.Name, idAlphabet)
 	f.check(named, "Name", quote(c.Name),
 		"must be up to 128 letters, digits and \"._-\", at least one of them a letter or digit")
@@ -326,6 +326,20 @@ const (
 )
 
 func tableName(s string) bool { return len(s) >= 3 && len(s) <= 255 && onlyIn(s, nameChars) }
+
+// tableARN tells whether s has the form of a table's ARN, in any partition (AWS Service
+// Authorization Reference, "Resource types defined by Amazon DynamoDB"). Those of indexes,
+// streams and backups are none.
+func tableARN(s string) bool {
+	parts := strings.Split(s, ":")
+	if len(parts) != 6 || parts[0] != "arn" || parts[2] != "dynamodb" {
+		return false
+	}
+	partition, region, account := parts[1], parts[3], parts[4]
+	name, ok := strings.CutPrefix(parts[5], "table/")
+	return ok && tableName(name) && onlyIn(partition, nameChars) && onlyIn(region, nameChars) &&
+		len(account) == 12 && onlyIn(account, "0123456789")
+}
 
 func onlyIn(s, chars string) bool { return s != "" && strings.Trim(s, chars) == "" }
 
