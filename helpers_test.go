@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -46,6 +47,19 @@ func eachBackend(t *testing.T, f func(t *testing.T, b *backend)) {
 	t.Helper()
 	t.Run("dynamotest", func(t *testing.T) { f(t, embedded(t)) })
 	t.Run("local", func(t *testing.T) { f(t, local(t)) })
+}
+
+// eachInTime is eachBackend for what waits: on the embedded DynamoDB in a bubble, whose clock
+// moves only by sleeping, and on DynamoDB Local side by side.
+func eachInTime(t *testing.T, f func(t *testing.T, b *backend)) {
+	t.Helper()
+	t.Run("dynamotest", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(t, embedded(t)) })
+	})
+	t.Run("local", func(t *testing.T) {
+		t.Parallel()
+		f(t, local(t))
+	})
 }
 
 func embedded(t testing.TB) *backend {
@@ -155,6 +169,47 @@ func (c *callCounter) take() []string {
 	ops := c.ops
 	c.ops = nil
 	return ops
+}
+
+// lag makes DynamoDB's present answer to ask its answer to all calls that are stale: a replica
+// or an index that lags.
+func (b *backend) lag(t testing.TB, ask func() error, stale func(*call) bool) {
+	t.Helper()
+	var old string
+	b.calls.intercept(answered(func(_ *http.Response, body []byte) error { old = string(body); return nil }))
+	require.NoError(t, ask())
+	b.calls.intercept(func(c *call) (*http.Response, error) {
+		if !stale(c) {
+			return c.send()
+		}
+		resp := answerWith(http.StatusOK, "")
+		resp.Body = io.NopCloser(strings.NewReader(old))
+		return resp, nil
+	})
+	t.Cleanup(func() { b.calls.intercept(nil) })
+}
+
+// lagIndex has the index show of user what it shows now, to the next n queries. f runs before
+// the nth call of an operation.
+func (b *backend) lagIndex(t testing.TB, table, user string, n int, operation string, nth int, f func()) {
+	t.Helper()
+	b.lag(t, func() error {
+		_, err := b.client.Query(t.Context(), &dynamodb.QueryInput{
+			TableName: &table, IndexName: aws.String("by-user"), KeyConditionExpression: aws.String("#u = :u"),
+			ExpressionAttributeNames: map[string]string{"#u": "user"}, ExpressionAttributeValues: map[string]types.AttributeValue{":u": str(user)},
+		})
+		return err
+	}, func(c *call) bool {
+		if c.operation == operation {
+			if nth--; nth == 0 {
+				f()
+			}
+		}
+		if c.operation == "Query" {
+			n--
+		}
+		return c.operation == "Query" && n >= 0
+	})
 }
 
 // newStore makes a store on a table of its own, with a user index.

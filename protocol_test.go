@@ -845,39 +845,44 @@ func TestProtocolForeignWriter(t *testing.T) {
 
 // TestProtocolSetUserBeforeDestroyUsersDelete: the index knows who was signed in, and lags.
 func TestProtocolSetUserBeforeDestroyUsersDelete(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sc := newScene(t, embedded(t), dynasession.Config{})
-		sc.ok("/login?alice")
-		ended, err := sc.store.DestroyUser(t.Context(), "alice", func(dynasession.Info) bool {
-			sc.edit(func(item map[string]types.AttributeValue) { item["user"] = str("bob") })
-			return false
-		})
-		require.NoError(t, err)
-		assert.Zero(t, ended)
-		assert.Equal(t, "n token bob", sc.ok("/read"))
-	})
-	synctest.Test(t, func(t *testing.T) {
-		sc := newScene(t, embedded(t), dynasession.Config{})
-		sc.ok("/login?alice")
-		sc.b.server.HoldIndexes()
-		sc.ok("/login?bob")
-		ended, err := sc.store.DestroyUser(t.Context(), "alice", nil)
-		require.NoError(t, err)
-		assert.Zero(t, ended)
-		assert.Equal(t, "n token bob", sc.ok("/read"))
-	})
-	synctest.Test(t, func(t *testing.T) { // ended while a request runs on it
-		sc := newScene(t, embedded(t), dynasession.Config{})
-		sc.ok("/login?alice")
-		old := sc.twin()
-		sc.inside = func() {
+	t.Parallel()
+	for name, trace := range map[string]func(t *testing.T, sc *scene){
+		"the index has shown alice": func(t *testing.T, sc *scene) {
+			ended, err := sc.store.DestroyUser(t.Context(), "alice", func(dynasession.Info) bool {
+				sc.edit(func(item map[string]types.AttributeValue) { item["user"] = str("bob") })
+				return false
+			})
+			require.NoError(t, err)
+			assert.Zero(t, ended)
+			assert.Equal(t, "n token bob", sc.ok("/read"))
+		},
+		"the index still shows alice": func(t *testing.T, sc *scene) {
+			sc.b.lagIndex(t, sc.table, "alice", 1, "", 0, nil)
+			sc.ok("/login?bob")
 			ended, err := sc.store.DestroyUser(t.Context(), "alice", nil)
 			require.NoError(t, err)
-			assert.Equal(t, 1, ended)
-		}
-		sc.failed(sc.get("/login?alice2"), http.StatusConflict, dynasession.ErrGone)
-		sc.nothingLeft(old, sc.browser)
-	})
+			assert.Zero(t, ended)
+			assert.Equal(t, "n token bob", sc.ok("/read"))
+		},
+		"while a request runs": func(t *testing.T, sc *scene) {
+			old := sc.twin()
+			sc.inside = func() {
+				ended, err := sc.store.DestroyUser(t.Context(), "alice", nil)
+				require.NoError(t, err)
+				assert.Equal(t, 1, ended)
+			}
+			sc.failed(sc.get("/login?alice2"), http.StatusConflict, dynasession.ErrGone)
+			sc.nothingLeft(old, sc.browser)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachInTime(t, func(t *testing.T, b *backend) {
+				sc := newScene(t, b, dynasession.Config{})
+				sc.ok("/login?alice")
+				trace(t, sc)
+			})
+		})
+	}
 }
 
 // TestProtocolSweepAfterATouch: any use moves the expiry, though it may still be a past one.
@@ -956,21 +961,12 @@ func TestProtocolStaleAnswer(t *testing.T) {
 		cfg := dynasession.Config{EventualReads: true}
 		hold := func(sc *scene) {
 			key := attr(sc.item(), "id")
-			var old string
-			b.calls.intercept(func(c *call) (*http.Response, error) {
-				return answered(func(_ *http.Response, body []byte) error { old = string(body); return nil })(c)
+			b.lag(sc.t, func() error {
+				_, err := b.client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: &sc.table, Key: map[string]types.AttributeValue{"id": str(key)}})
+				return err
+			}, func(c *call) bool {
+				return c.operation == "GetItem" && !strings.Contains(c.body, `"ConsistentRead":true`)
 			})
-			_, err := b.client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: &sc.table, Key: map[string]types.AttributeValue{"id": str(key)}})
-			require.NoError(t, err)
-			b.calls.intercept(func(c *call) (*http.Response, error) {
-				if c.operation == "GetItem" && !strings.Contains(c.body, `"ConsistentRead":true`) {
-					resp := answerWith(http.StatusOK, "")
-					resp.Body = io.NopCloser(strings.NewReader(old))
-					return resp, nil
-				}
-				return c.send()
-			})
-			t.Cleanup(func() { b.calls.intercept(nil) })
 		}
 		t.Run("old rev", func(t *testing.T) {
 			sc := newScene(t, b, cfg)

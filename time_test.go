@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,8 +20,8 @@ import (
 	"github.com/dynasession/dynasession"
 )
 
-// Every test here runs in a synctest bubble, whose clock moves only by sleeping: what the
-// protocol says of times is checked to the second.
+// The tests here run in a synctest bubble, whose clock moves only by sleeping: what the
+// protocol says of times is checked to the second. Some run on DynamoDB Local too.
 
 const cookieName = "__Host-session"
 
@@ -30,28 +31,79 @@ type timed struct {
 	t     *testing.T
 	table string
 	store *dynasession.Store
+
+	stopped time.Time    // where stop has stopped the clock
+	passed  atomic.Int64 // since then
+}
+
+func newTimed(t *testing.T, b *backend, cfg dynasession.Config) *timed {
+	t.Helper()
+	c := &timed{backend: b, t: t, table: newTable()}
+	c.store = c.with(cfg)
+	return c
 }
 
 // inBubble runs f on an embedded DynamoDB in a bubble.
 func inBubble(t *testing.T, cfg dynasession.Config, f func(c *timed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := &timed{backend: embedded(t), t: t, table: newTable()}
-		c.store = c.with(cfg)
+		c := newTimed(t, embedded(t), cfg)
 		sleepUntil(time.Now().Truncate(time.Second).Add(time.Second))
 		f(c)
 	})
 }
 
-// with makes another store on the same table.
+// inTime runs f in a bubble, and on DynamoDB Local.
+func inTime(t *testing.T, cfg dynasession.Config, f func(c *timed)) {
+	t.Helper()
+	eachInTime(t, func(t *testing.T, b *backend) { f(newTimed(t, b, cfg)) })
+}
+
+// inBubble tells whether time can be measured: elsewhere the machine has other work too.
+func (c *timed) inBubble() bool { return c.server != nil }
+
+// stop lets time pass by pass alone, for the stores of c. In a bubble it does anyway.
+func (c *timed) stop() {
+	at := time.Now().Truncate(time.Second).Add(time.Second)
+	if c.inBubble() {
+		sleepUntil(at)
+	} else {
+		c.stopped = at
+	}
+}
+
+func (c *timed) now() time.Time {
+	if c.stopped.IsZero() {
+		return time.Now()
+	}
+	return c.stopped.Add(time.Duration(c.passed.Load()))
+}
+
+func (c *timed) pass(d time.Duration) {
+	if c.inBubble() {
+		time.Sleep(d)
+	} else {
+		c.passed.Add(int64(d))
+	}
+}
+
 // nextLook is more than a waiter takes to see that a lock is free: up to 150 ms between two looks,
 // up to 80 ms until the second look, and as much again after a try that another was before.
 const nextLook = 400 * time.Millisecond
 
+// with makes another store on the same table.
 func (c *timed) with(cfg dynasession.Config) *dynasession.Store {
 	c.t.Helper()
+	return c.apart(cfg, 0)
+}
+
+// apart makes one whose clock is ahead, or behind.
+func (c *timed) apart(cfg dynasession.Config, by time.Duration) *dynasession.Store {
+	c.t.Helper()
 	cfg.Table = c.table
-	return newStore(c.t, c.backend, cfg)
+	s := newStore(c.t, c.backend, cfg)
+	dynasession.SetClock(s, func() time.Time { return c.now().Add(by) })
+	return s
 }
 
 func (c *timed) item() map[string]types.AttributeValue {
@@ -671,15 +723,20 @@ func TestLockOfPHPGivenUpInTime(t *testing.T) {
 }
 
 func TestLockLost(t *testing.T) {
+	t.Parallel()
 	const lease = time.Second
+	cfg := dynasession.Config{Concurrency: dynasession.Lock, LockLease: lease}
+	hasty := cfg
+	hasty.LockWait = 50 * time.Millisecond
 	for _, processes := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d processes", processes), func(t *testing.T) {
-			cfg := dynasession.Config{Concurrency: dynasession.Lock, LockLease: lease}
-			inBubble(t, cfg, func(c *timed) {
+			inTime(t, cfg, func(c *timed) {
+				c.stop()
 				var saved error
+				var meanwhile func()
 				slow := func(s *dynasession.Session, w http.ResponseWriter, r *http.Request) {
 					s.Set("slow", true)
-					time.Sleep(10 * time.Second)
+					meanwhile()
 					if r.URL.Path == "/slow-save" {
 						saved = s.Save(r.Context())
 						return
@@ -691,24 +748,32 @@ func TestLockLost(t *testing.T) {
 					"/fast": acts(func(s *dynasession.Session) { s.Set("fast", true) }),
 				}
 				h := c.visit(c.store, paths)
-				other := h
+				other, leaving := h, c.visit(c.with(hasty), paths)
 				if processes == 2 {
 					other = c.visit(c.with(cfg), paths)
 				}
 				b := newBrowser(c.t, h)
 				b.ok("/new")
 				for _, path := range []string{"/slow", "/slow-save"} {
-					begin := time.Now()
-					var wg sync.WaitGroup
-					var w *httptest.ResponseRecorder
-					wg.Go(func() { w = askAs(h, b.cookie(), path) })
-					time.Sleep(100 * time.Millisecond)
-					assert.Equal(c.t, http.StatusOK, askAs(other, b.cookie(), "/fast").Code)
-					took := time.Since(begin)
-					assert.GreaterOrEqual(c.t, took, lease+2*time.Second)
-					assert.Less(c.t, took, lease+2*time.Second+nextLook)
-					taken := c.item()
-					wg.Wait()
+					var taken map[string]types.AttributeValue
+					meanwhile = func() {
+						begin := time.Now()
+						for range 2 { // within the lease, and before the clocks of all servers are past its end
+							assert.Equal(c.t, http.StatusServiceUnavailable, askAs(leaving, b.cookie(), "/fast").Code)
+							c.pass(lease)
+						}
+						if !c.inBubble() { // where the waiter lets it pass
+							c.pass(time.Second)
+						}
+						assert.Equal(c.t, http.StatusOK, askAs(other, b.cookie(), "/fast").Code)
+						if c.inBubble() {
+							took := time.Since(begin)
+							assert.GreaterOrEqual(c.t, took, lease+2*time.Second)
+							assert.Less(c.t, took, lease+2*time.Second+nextLook)
+						}
+						taken = c.item()
+					}
+					w := askAs(h, b.cookie(), path)
 					assert.Equal(c.t, http.StatusConflict, w.Code)
 					assert.NotContains(c.t, w.Body.String(), "slow")
 					assert.Equal(c.t, taken, c.item(), "nothing is saved")
@@ -734,11 +799,12 @@ func TestLeaseThatNobodyTookOverStillSaves(t *testing.T) {
 }
 
 func TestLockGivesEverybodyATurn(t *testing.T) {
+	t.Parallel()
 	const requests, each = 50, 20 * time.Millisecond
 	for _, processes := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d processes", processes), func(t *testing.T) {
 			cfg := dynasession.Config{Concurrency: dynasession.Lock}
-			inBubble(t, cfg, func(c *timed) {
+			inTime(t, cfg, func(c *timed) {
 				paths := app{"/count": acts(func(s *dynasession.Session) {
 					n, _ := dynasession.Get[int](s, "count")
 					time.Sleep(each)
@@ -761,7 +827,7 @@ func TestLockGivesEverybodyATurn(t *testing.T) {
 				took := time.Since(begin)
 				assert.Less(c.t, took, dynasession.DefaultLockWait)
 				assert.GreaterOrEqual(c.t, took, requests*each)
-				if processes == 1 {
+				if processes == 1 && c.inBubble() {
 					assert.Equal(c.t, requests*each, took, "in one process nobody polls")
 				}
 				assert.Contains(c.t, attr(c.item(), "data"), fmt.Sprintf(`"count":%d`, requests))
@@ -862,66 +928,67 @@ func TestSweepKeepsToItsRate(t *testing.T) {
 	}
 }
 
+// signIn gives a browser of user's.
+func (c *timed) signIn(user string) *browser {
+	c.t.Helper()
+	b := newBrowser(c.t, c.visit(c.store, app{
+		"/in": acts(func(s *dynasession.Session) { s.SetUser(user) }),
+	}))
+	b.ok("/in")
+	return b
+}
+
+// destroyAda ends ada's sessions, of which there are n, in passes with so many pauses between.
+func (c *timed) destroyAda(n, pauses int) {
+	c.t.Helper()
+	begin := time.Now()
+	ended, err := c.store.DestroyUser(c.t.Context(), "ada", nil)
+	took := time.Since(begin)
+	require.NoError(c.t, err)
+	assert.Equal(c.t, n, ended)
+	assert.GreaterOrEqual(c.t, took, time.Duration(pauses)*time.Second)
+	if c.inBubble() {
+		assert.Less(c.t, took, time.Duration(pauses)*1250*time.Millisecond)
+	}
+}
+
 func TestDestroyUserFollowsALaggingIndex(t *testing.T) {
-	inBubble(t, dynasession.Config{}, func(c *timed) {
-		h := c.visit(c.store, app{
-			"/in":    acts(func(s *dynasession.Session) { s.SetUser("ada") }),
-			"/other": acts(func(s *dynasession.Session) { s.SetUser("bob") }),
+	t.Parallel()
+	inTime(t, dynasession.Config{}, func(c *timed) {
+		seen := c.signIn("ada")
+		var unseen *browser
+		c.lagIndex(c.t, c.table, "ada", 1, "Query", 2, func() {
+			assert.Equal(c.t, "new", seen.ok("/"), "the first pass")
+			assert.Equal(c.t, "live", unseen.ok("/"))
 		})
-		seen, unseen, other := newBrowser(c.t, h), newBrowser(c.t, h), newBrowser(c.t, h)
-		seen.ok("/in")
-		c.server.HoldIndexes()
-		unseen.ok("/in")
-		other.ok("/other")
-		begin := time.Now()
-		var n int
-		var err error
-		var wg sync.WaitGroup
-		wg.Go(func() { n, err = c.store.DestroyUser(c.t.Context(), "ada", nil) })
-		time.Sleep(500 * time.Millisecond)
-		assert.Equal(c.t, "new", seen.ok("/"), "the first pass")
-		assert.Equal(c.t, "live", unseen.ok("/"))
-		c.server.ReleaseIndexes()
-		wg.Wait()
-		require.NoError(c.t, err)
-		assert.Equal(c.t, 2, n)
+		unseen = c.signIn("ada")
+		other := c.signIn("bob")
+		c.destroyAda(2, 3) // two passes that find something, two that do not
 		assert.Equal(c.t, "new", unseen.ok("/"))
 		assert.Equal(c.t, "live", other.ok("/"))
-		// Two passes that find something, two that do not, a pause of 1 s to 1.25 s between.
-		assert.GreaterOrEqual(c.t, time.Since(begin), 3*time.Second)
-		assert.Less(c.t, time.Since(begin), 3750*time.Millisecond)
 	})
 }
 
 func TestDestroyUserAsksTwiceThoughNothingIsThere(t *testing.T) {
-	inBubble(t, dynasession.Config{}, func(c *timed) {
-		c.server.HoldIndexes()
-		b := newBrowser(c.t, c.visit(c.store, app{"/in": acts(func(s *dynasession.Session) { s.SetUser("ada") })}))
-		b.ok("/in")
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			n, err := c.store.DestroyUser(c.t.Context(), "ada", nil)
-			assert.NoError(c.t, err)
-			assert.Equal(c.t, 1, n)
+	t.Parallel()
+	inTime(t, dynasession.Config{}, func(c *timed) {
+		var begin time.Time
+		c.lagIndex(c.t, c.table, "ada", 1, "Query", 2, func() {
+			assert.GreaterOrEqual(c.t, time.Since(begin), time.Second, "so long the index has to follow")
 		})
-		time.Sleep(999 * time.Millisecond)
-		c.server.ReleaseIndexes()
-		wg.Wait()
+		b := c.signIn("ada")
+		begin = time.Now()
+		c.destroyAda(1, 3)
 		assert.Equal(c.t, "new", b.ok("/"))
 	})
 }
 
 func TestDestroyUserTakesTwoQuietAnswers(t *testing.T) {
-	inBubble(t, dynasession.Config{}, func(c *timed) {
-		c.server.HoldIndexes()
-		b := newBrowser(c.t, c.visit(c.store, app{"/in": acts(func(s *dynasession.Session) { s.SetUser("ada") })}))
-		b.ok("/in")
-		begin := time.Now()
-		n, err := c.store.DestroyUser(c.t.Context(), "ada", nil)
-		require.NoError(c.t, err)
-		assert.Zero(c.t, n, "the index never showed it")
-		assert.GreaterOrEqual(c.t, time.Since(begin), time.Second)
-		assert.Less(c.t, time.Since(begin), 1250*time.Millisecond)
+	t.Parallel()
+	inTime(t, dynasession.Config{}, func(c *timed) {
+		c.lagIndex(c.t, c.table, "ada", 100, "", 0, nil)
+		b := c.signIn("ada")
+		c.destroyAda(0, 1) // the index never showed it
 		assert.Equal(c.t, "live", b.ok("/"))
 	})
 }
