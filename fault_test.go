@@ -48,10 +48,10 @@ var troubles = []trouble{
 	{name: "connection refused", passes: true, spoil: func(*call) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}},
-	{name: "reset before", passes: true, spoil: func(*call) (*http.Response, error) { return nil, errReset }},
-	{name: "reset after", passes: true, mute: true, spoil: answered(func(*http.Response, []byte) error { return errReset })},
+	{name: "reset before", passes: true, spoil: resetBefore},
+	{name: "reset after", passes: true, mute: true, spoil: resetAfter},
 	{name: "throughput exceeded", passes: true, spoil: refusal(http.StatusBadRequest, "ProvisionedThroughputExceededException")},
-	{name: "throttling", passes: true, spoil: refusal(http.StatusBadRequest, "ThrottlingException")},
+	{name: "throttling", passes: true, spoil: throttled},
 	{name: "request limit", passes: true, spoil: refusal(http.StatusBadRequest, "RequestLimitExceeded")},
 	{name: "status 500", passes: true, spoil: refusal(http.StatusInternalServerError, "InternalServerError")},
 	{name: "status 503", passes: true, spoil: refusal(http.StatusServiceUnavailable, "ServiceUnavailable")},
@@ -107,6 +107,25 @@ var troubles = []trouble{
 		}
 		return nil, err
 	}},
+}
+
+var (
+	resetBefore = func(*call) (*http.Response, error) { return nil, errReset }
+	resetAfter  = answered(func(*http.Response, []byte) error { return errReset })
+	throttled   = refusal(http.StatusBadRequest, "ThrottlingException")
+)
+
+// spoiled has the calls that f makes meet spoils in turn, and the last one for good.
+func (b *backend) spoiled(f func(), spoils ...func(*call) (*http.Response, error)) {
+	b.calls.intercept(func(c *call) (*http.Response, error) {
+		spoil := spoils[0]
+		if len(spoils) > 1 {
+			spoils = spoils[1:]
+		}
+		return spoil(c)
+	})
+	f()
+	b.calls.intercept(nil)
 }
 
 func refusal(status int, code string) func(*call) (*http.Response, error) {

@@ -209,62 +209,53 @@ func TestLoadedAfterTheHeaders(t *testing.T) {
 // An unanswered save, more changes on top, and another save: what the first one may have
 // done must not be done twice.
 func TestUnansweredSaveWithMoreOnTop(t *testing.T) {
-	cases := map[string]func(sc *scene, twin *browser, s *dynasession.Session){
-		"its mark is among those that the item keeps": func(*scene, *browser, *dynasession.Session) {},
-		"so many others have written that it is not": func(_ *scene, twin *browser, _ *dynasession.Session) {
-			for i := range 4 {
-				twin.ok("/set?k" + strconv.Itoa(i))
-			}
-		},
-		"a second save got no answer either": func(sc *scene, _ *browser, s *dynasession.Session) {
-			s.Set("more", 0)
-			sc.b.server.Fault(dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Cut, Times: 3})
-			require.ErrorIs(sc.t, s.Save(sc.t.Context()), dynasession.ErrUnavailable)
-		},
-		"a second save was throttled": func(sc *scene, _ *browser, s *dynasession.Session) {
-			s.Set("more", 0)
-			sc.b.server.Fault(dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Refuse, Code: "ThrottlingException", Times: 3})
-			require.ErrorIs(sc.t, s.Save(sc.t.Context()), dynasession.ErrUnavailable)
-		},
-		"a second save, the same again, got no answer either": func(sc *scene, _ *browser, s *dynasession.Session) {
-			s.Set("more", 0)
-			for range 2 {
-				sc.b.server.Fault(dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Cut, Times: 3})
-				require.ErrorIs(sc.t, s.Save(sc.t.Context()), dynasession.ErrUnavailable)
-			}
-		},
+	type spoils = []func(*call) (*http.Response, error)
+	saveFails := func(sc *scene, s *dynasession.Session, how ...func(*call) (*http.Response, error)) {
+		sc.b.spoiled(func() { require.ErrorIs(sc.t, s.Save(sc.t.Context()), dynasession.ErrUnavailable) }, how...)
 	}
-	for name, between := range cases {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sc := newScene(t, embedded(t), dynasession.Config{})
+	cases := map[string]struct {
+		others int
+		again  spoils // saves of more that fail
+	}{
+		"its mark is among those that the item keeps":         {},
+		"so many others have written that it is not":          {others: 4},
+		"a second save got no answer either":                  {again: spoils{resetBefore}},
+		"a second save was throttled":                         {again: spoils{throttled}},
+		"a second save, the same again, got no answer either": {again: spoils{resetBefore, resetBefore}},
+	}
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for name, test := range cases {
+			t.Run(name, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{})
 				twin := sc.twin()
-				h := newBrowser(t, sc.store.Middleware(app{"/": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
-					dynasession.Update(s, "n", func(n int) int { return n + 1 })
-					sc.b.server.Fault(dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Cut, Applied: true})
-					sc.b.server.Fault(dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Cut, Times: 2})
-					require.ErrorIs(t, s.Save(r.Context()), dynasession.ErrUnavailable)
-					between(sc, twin, s)
+				sc.paths["/twice"] = func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
+					countUp(s)
+					saveFails(sc, s, resetAfter, resetBefore)
+					for i := range test.others {
+						twin.ok("/set?k" + strconv.Itoa(i))
+					}
+					if len(test.again) > 0 {
+						s.Set("more", 0)
+					}
+					for _, spoil := range test.again {
+						saveFails(sc, s, spoil)
+					}
 					s.Set("last", 1)
 					require.ErrorIs(t, s.Save(r.Context()), dynasession.ErrConflict)
-				}}))
-				h.jar.SetCookies(origin, sc.jar.Cookies(origin))
-				require.Equal(t, http.StatusConflict, h.get("/").Code)
+				}
+				require.Equal(t, http.StatusConflict, sc.get("/twice").Code)
 				require.Contains(t, sc.data(), `"n":1`)
 			})
-		})
-	}
+		}
+	})
 }
 
 // TestUnansweredSaveThatIsThenInTheWay: what nobody answered is not forgotten when what comes
 // after it is refused for another reason until time is up.
 func TestUnansweredSaveThatIsThenInTheWay(t *testing.T) {
 	conflict := func(c *call) (*http.Response, error) { return conflictAnswer(c), nil }
-	throttle := func(*call) (*http.Response, error) {
-		return answerWith(http.StatusBadRequest, "ThrottlingException"), nil
-	}
 	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
-		for name, later := range map[string]func(*call) (*http.Response, error){"conflict": conflict, "throttled": throttle} {
+		for name, later := range map[string]func(*call) (*http.Response, error){"conflict": conflict, "throttled": throttled} {
 			for _, deed := range []string{"count", "login", "new"} {
 				t.Run(deed+", "+name, func(t *testing.T) {
 					sc := emptyScene(t, b, dynasession.Config{Concurrency: policy})
@@ -281,22 +272,9 @@ func TestUnansweredSaveThatIsThenInTheWay(t *testing.T) {
 							s.Set("n", 0)
 							s.Set("token", "t")
 						}
-						first := true
-						b.calls.intercept(func(c *call) (*http.Response, error) {
-							if first {
-								first = false
-								resp, err := c.send()
-								if assert.NoError(t, err) {
-									_ = resp.Body.Close()
-								}
-								return nil, errReset
-							}
-							return later(c)
-						})
 						ctx, cancel := context.WithTimeout(r.Context(), 200*time.Millisecond)
 						defer cancel()
-						assert.Error(t, s.Save(ctx))
-						b.calls.intercept(nil)
+						b.spoiled(func() { assert.Error(t, s.Save(ctx)) }, resetAfter, later)
 						assert.NoError(t, s.Save(r.Context()))
 					}
 					sc.ok("/twice")
