@@ -9,12 +9,12 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -34,6 +34,7 @@ type scene struct {
 	*browser
 	t     *testing.T
 	b     *backend
+	cfg   dynasession.Config
 	store *dynasession.Store
 	table string
 	paths app
@@ -68,7 +69,7 @@ func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 			sc.errs, sc.failedOps = append(sc.errs, e.Err), append(sc.failedOps, e.Op)
 		}
 	}
-	sc.store = newStore(t, b, cfg)
+	sc.cfg, sc.store = cfg, newStore(t, b, cfg)
 	sc.paths = app{
 		"/new": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) {
 			s.Set("n", 0)
@@ -120,6 +121,16 @@ func emptyScene(t *testing.T, b *backend, cfg dynasession.Config) *scene {
 func (sc *scene) twin() *browser {
 	twin := newBrowser(sc.t, sc.handler)
 	twin.jar.SetCookies(origin, sc.jar.Cookies(origin))
+	return twin
+}
+
+// rival is a twin whose requests do not wait for one that has the lock.
+func (sc *scene) rival() *browser {
+	twin := sc.twin()
+	if cfg := sc.cfg; cfg.Concurrency == dynasession.Lock {
+		cfg.Concurrency = dynasession.Merge
+		twin.handler = newStore(sc.t, sc.b, cfg).Middleware(sc.paths)
+	}
 	return twin
 }
 
@@ -300,19 +311,20 @@ func TestProtocolOneTokenIsSpentOnce(t *testing.T) {
 }
 
 func TestProtocolRenew(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		cfg := dynasession.Config{Concurrency: policy}
 		t.Run("against Set", func(t *testing.T) {
-			sc := newScene(t, b, dynasession.Config{})
+			sc := newScene(t, b, cfg)
 			old := sc.twin()
-			sc.inside = func() { sc.twin().ok("/set?theirs") }
+			sc.inside = func() { sc.rival().ok("/set?theirs") }
 			sc.ok("/login?alice")
 			assert.Equal(t, "n theirs token alice", sc.ok("/read"))
 			assert.Equal(t, "none", old.ok("/read"))
 			sc.item()
 		})
 		t.Run("against Renew", func(t *testing.T) {
-			sc := newScene(t, b, dynasession.Config{})
-			old, winner := sc.twin(), sc.twin()
+			sc := newScene(t, b, cfg)
+			old, winner := sc.twin(), sc.rival()
 			sc.inside = func() { winner.ok("/login?bob") }
 			sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
 			assert.Equal(t, "n token bob", winner.ok("/read"))
@@ -321,9 +333,9 @@ func TestProtocolRenew(t *testing.T) {
 			assert.Equal(t, "bob", attr(sc.item(), "user"))
 		})
 		t.Run("against Destroy", func(t *testing.T) {
-			sc := newScene(t, b, dynasession.Config{})
+			sc := newScene(t, b, cfg)
 			old := sc.twin()
-			sc.inside = func() { sc.twin().ok("/logout") }
+			sc.inside = func() { sc.rival().ok("/logout") }
 			sc.failed(sc.get("/login?alice"), http.StatusConflict, dynasession.ErrGone)
 			sc.nothingLeft(old, sc.browser)
 		})
@@ -331,10 +343,15 @@ func TestProtocolRenew(t *testing.T) {
 }
 
 func TestProtocolRenewLosesItsAnswer(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		cfg := dynasession.Config{Concurrency: policy}
+		load := "GetItem"
+		if policy == dynasession.Lock {
+			load = "UpdateItem"
+		}
 		for _, applied := range []bool{true, false} {
 			t.Run(fmt.Sprintf("applied %v", applied), func(t *testing.T) {
-				sc := newScene(t, b, dynasession.Config{})
+				sc := newScene(t, b, cfg)
 				old := sc.twin()
 				sc.around("TransactWriteItems", func(apply func()) error {
 					if applied {
@@ -344,15 +361,15 @@ func TestProtocolRenewLosesItsAnswer(t *testing.T) {
 				})
 				b.calls.take()
 				sc.ok("/login?alice")
-				assert.Equal(t, []string{"GetItem", "TransactWriteItems", "TransactWriteItems"}, b.calls.take())
+				assert.Equal(t, []string{load, "TransactWriteItems", "TransactWriteItems"}, b.calls.take())
 				sc.item()
 				assert.Equal(t, "n token alice", sc.ok("/read"))
 				assert.Equal(t, "none", old.ok("/read"))
 			})
 		}
 		t.Run("and a logout comes between", func(t *testing.T) {
-			sc := newScene(t, b, dynasession.Config{})
-			old := sc.twin()
+			sc := newScene(t, b, cfg)
+			old := sc.rival()
 			sc.around("TransactWriteItems", func(func()) error {
 				old.ok("/logout")
 				return errReset
@@ -361,8 +378,8 @@ func TestProtocolRenewLosesItsAnswer(t *testing.T) {
 			sc.nothingLeft(old, sc.browser)
 		})
 		t.Run("and another renewal comes between", func(t *testing.T) {
-			sc := newScene(t, b, dynasession.Config{})
-			old, winner := sc.twin(), sc.twin()
+			sc := newScene(t, b, cfg)
+			old, winner := sc.twin(), sc.rival()
 			sc.around("TransactWriteItems", func(func()) error {
 				winner.ok("/login?bob")
 				return errReset
@@ -374,7 +391,7 @@ func TestProtocolRenewLosesItsAnswer(t *testing.T) {
 		})
 		t.Run("and the new session is changed or destroyed before a late copy", func(t *testing.T) {
 			for _, destroyed := range []bool{false, true} {
-				sc := newScene(t, b, dynasession.Config{})
+				sc := newScene(t, b, cfg)
 				var copyOf *call
 				b.calls.intercept(func(c *call) (*http.Response, error) {
 					if c.operation == "TransactWriteItems" {
@@ -390,23 +407,23 @@ func TestProtocolRenewLosesItsAnswer(t *testing.T) {
 					sc.ok("/set?mine")
 				}
 				before := items(t, b, sc.table)
-				resp, err := copyOf.sendAs(t.Context())
-				require.NoError(t, err)
-				_ = resp.Body.Close()
+				copyOf.comeLate(t)
 				assert.Equal(t, before, items(t, b, sc.table))
 			}
 		})
-	})
-	t.Run("and is repeated when the token is forgotten", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			sc := newScene(t, embedded(t), dynasession.Config{Timeout: time.Hour})
+		t.Run("and is repeated when the token is forgotten", func(t *testing.T) {
+			sc := newScene(t, b, cfg)
 			old := sc.twin()
 			sc.around("TransactWriteItems", func(apply func()) error {
 				apply()
-				time.Sleep(11 * time.Minute) // the service knows a token for 10
+				b.calls.intercept(func(c *call) (*http.Response, error) { // the service knows a token for 10 minutes
+					c.body = regexp.MustCompile(`("ClientRequestToken":)"\w{36}"`).ReplaceAllString(c.body, `$1"`+strings.Repeat("0", 36)+`"`)
+					return c.send()
+				})
 				return errReset
 			})
 			sc.ok("/login?alice")
+			b.calls.intercept(nil)
 			sc.item()
 			assert.Equal(t, "n token alice", sc.ok("/read"))
 			assert.Equal(t, "none", old.ok("/read"))
@@ -537,14 +554,7 @@ func TestProtocolSaveLosesItsAnswer(t *testing.T) {
 		})
 		t.Run("under a lock, among saves that do not ask for it", func(t *testing.T) {
 			sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
-			merging, err := dynasession.New(b.client, dynasession.Config{Table: sc.table})
-			require.NoError(t, err)
-			other := newBrowser(t, merging.Middleware(app{
-				"/count": func(s *session, _ http.ResponseWriter, _ *http.Request) {
-					dynasession.Update(s, "n", func(n int) int { return n + 1 })
-				},
-			}))
-			other.jar.SetCookies(origin, sc.jar.Cookies(origin))
+			other := sc.rival()
 			sc.inside = func() {
 				other.ok("/count")
 				sc.aroundNth("UpdateItem", 2, func(apply func()) error { // the first is refused: rev has moved
