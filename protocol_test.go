@@ -431,6 +431,64 @@ func TestProtocolRenewLosesItsAnswer(t *testing.T) {
 	})
 }
 
+// TestProtocolLateCopy: a copy that stays in the network while its repetition is answered does
+// nothing when it comes, neither to what was written since nor to a session that was destroyed.
+func TestProtocolLateCopy(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		for _, path := range []string{"/count", "/pop", "/limit", "/read"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				sc.age()
+				old, other := sc.twin(), sc.rival()
+				var copies []*call // of the taking of the lock too
+				b.calls.intercept(func(c *call) (*http.Response, error) {
+					if c.operation == "UpdateItem" {
+						copies = append(copies, c)
+					}
+					return c.send()
+				})
+				sc.ok(path)
+				b.calls.intercept(nil)
+				require.NotEmpty(t, copies)
+				come := func() {
+					for _, c := range copies {
+						c.comeLate(t)
+					}
+				}
+				other.ok("/count")
+				switch {
+				case policy == dynasession.LastWriteWins && path != "/read": // writes over all that lives
+				case policy == dynasession.Lock && path == "/read": // moves the expiry while it has the lock, which comes again
+				default:
+					before := sc.item()
+					come()
+					assert.Equal(t, before, unlocked(sc.item()), "the lock ends by itself")
+				}
+				other.ok("/logout")
+				come()
+				sc.nothingLeft(old, sc.browser)
+			})
+		}
+		t.Run("of what was not answered", func(t *testing.T) {
+			sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+			old, other := sc.twin(), sc.rival()
+			var late *call
+			b.calls.intercept(func(c *call) (*http.Response, error) {
+				if c.operation != "UpdateItem" || !strings.Contains(c.body, "#d = :d") {
+					return c.send()
+				}
+				b.calls.intercept(nil)
+				late = c
+				other.ok("/logout")
+				return nil, errReset
+			})
+			sc.failed(sc.get("/count"), http.StatusConflict, dynasession.ErrGone)
+			late.comeLate(t)
+			sc.nothingLeft(old, sc.browser)
+		})
+	})
+}
+
 // TestProtocolRenewalIsRepeatedAsItWas: with the same token and the same bytes, or the
 // service would do it twice or refuse it.
 func TestProtocolRenewalIsRepeatedAsItWas(t *testing.T) {

@@ -932,7 +932,8 @@ func TestSweepKeepsToItsRate(t *testing.T) {
 func (c *timed) signIn(user string) *browser {
 	c.t.Helper()
 	b := newBrowser(c.t, c.visit(c.store, app{
-		"/in": acts(func(s *dynasession.Session) { s.SetUser(user) }),
+		"/in":    acts(func(s *dynasession.Session) { s.SetUser(user) }),
+		"/renew": acts(func(s *dynasession.Session) { s.Renew() }),
 	}))
 	b.ok("/in")
 	return b
@@ -991,4 +992,43 @@ func TestDestroyUserTakesTwoQuietAnswers(t *testing.T) {
 		c.destroyAda(0, 1) // the index never showed it
 		assert.Equal(c.t, "live", b.ok("/"))
 	})
+}
+
+// TestDestroyUserBesideARenewal: a session that is under a new id before it could be deleted
+// under the old one ends all the same.
+func TestDestroyUserBesideARenewal(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		unseen  bool // nor does the index show the sign-in
+		lags    int  // queries
+		renewed string
+		nth     int
+		pauses  int
+	}{
+		{"between two passes, of which the first saw nothing", true, 1, "Query", 2, 3},
+		{"before a pass reads what the index shows", false, 2, "BatchGetItem", 1, 4},
+		{"before a pass deletes what it has read", false, 1, "DeleteItem", 1, 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inTime(t, dynasession.Config{}, func(c *timed) {
+				var b *browser
+				lag := func() {
+					c.lagIndex(c.t, c.table, "ada", test.lags, test.renewed, test.nth, func() { b.ok("/renew") })
+				}
+				if test.unseen {
+					lag()
+				}
+				b = c.signIn("ada")
+				if !test.unseen {
+					lag()
+				}
+				old := b.cookie()
+				c.destroyAda(1, test.pauses)
+				assert.NotEqual(c.t, old, b.cookie())
+				assert.Equal(c.t, "new", b.ok("/"))
+				assert.Empty(c.t, items(c.t, c.backend, c.table))
+			})
+		})
+	}
 }
