@@ -875,6 +875,142 @@ func TestSweepLeavesAMargin(t *testing.T) {
 	})
 }
 
+// twoClocks are an app on a server whose clock is ahead, and on one whose is behind.
+type twoClocks struct {
+	*timed
+	apart         time.Duration
+	ahead, behind http.Handler
+	sweeping      *dynasession.Store // ahead
+	inside        func()             // runs in a handler at /slow, between its load and its change
+}
+
+func clocksApart(t *testing.T, apart time.Duration, cfg dynasession.Config, f func(c *twoClocks)) {
+	t.Helper()
+	inTime(t, cfg, func(timed *timed) {
+		timed.stop()
+		c := &twoClocks{timed: timed, apart: apart, sweeping: timed.apart(cfg, apart/2)}
+		paths := app{
+			"/set":  acts(func(s *dynasession.Session) { s.Set("n", 2) }),
+			"/slow": acts(func(s *dynasession.Session) { c.inside(); s.Set("slow", true) }),
+			"/read": acts(func(*dynasession.Session) { c.inside() }),
+		}
+		c.ahead = c.visit(c.sweeping, paths)
+		c.behind = c.visit(c.timed.apart(cfg, -apart/2), paths)
+		f(c)
+	})
+}
+
+func (c *twoClocks) nowAhead() time.Time  { return c.now().Add(c.apart / 2) }
+func (c *twoClocks) nowBehind() time.Time { return c.now().Add(-c.apart / 2) }
+
+func (c *twoClocks) end(name string) time.Time {
+	return time.Unix(intAttr(c.t, c.item(), name), 0)
+}
+
+// TestClocksApart: for as long as their clocks are apart, two servers disagree about a session
+// that is ending. What one of them calls expired it leaves to the other, which may extend it,
+// but never past its absolute end.
+func TestClocksApart(t *testing.T) {
+	const idle, lifetime = 10 * time.Minute, 15 * time.Minute
+	for _, apart := range []time.Duration{2 * time.Second, 30 * time.Second} { // tolerated, and more
+		t.Run(apart.String(), func(t *testing.T) {
+			clocksApart(t, apart, dynasession.Config{IdleTimeout: idle, Lifetime: lifetime}, func(c *twoClocks) {
+				b := newBrowser(c.t, c.ahead)
+				b.ok("/new")
+				at := func(h http.Handler, path string) string { return askAs(h, b.cookie(), path).Body.String() }
+				assert.Equal(c.t, "live", at(c.behind, "/"), "born in the future")
+				until := c.end("until")
+
+				c.pass(2 * time.Minute) // a touch is due
+				c.inside = func() { at(c.ahead, "/") }
+				at(c.behind, "/read")
+				end := c.end("expires")
+				assert.Equal(c.t, c.nowAhead().Add(idle), end, "not shortened by who is behind")
+
+				c.pass(end.Sub(c.nowAhead()))
+				left := c.item()
+				w := askAs(c.ahead, b.cookie(), "/")
+				assert.Equal(c.t, "new", w.Body.String())
+				assert.Empty(c.t, w.Result().Cookies(), "the browser keeps the id")
+				assert.Equal(c.t, left, c.item())
+				assert.Equal(c.t, "live", at(c.behind, "/"))
+				assert.Equal(c.t, until, c.end("expires"), "extended")
+				assert.Equal(c.t, "live", at(c.ahead, "/"))
+
+				c.pass(until.Sub(c.nowAhead()))
+				assert.Equal(c.t, "new", at(c.ahead, "/"))
+				assert.Equal(c.t, "done", at(c.behind, "/set"))
+				assert.Equal(c.t, until, c.end("expires"))
+				assert.Equal(c.t, until, c.end("until"))
+				c.pass(until.Sub(c.nowBehind()))
+				assert.Equal(c.t, "new", at(c.behind, "/"))
+			})
+		})
+	}
+}
+
+// TestSweepBesideClocksApart: a sweep by a clock that is up to a minute ahead takes nothing that
+// another server serves. Farther ahead it does; then the request there is told, and revives nothing.
+func TestSweepBesideClocksApart(t *testing.T) {
+	for _, test := range []struct {
+		apart  time.Duration
+		status int
+		swept  int
+	}{{2 * time.Second, http.StatusOK, 0}, {time.Minute, http.StatusOK, 0}, {62 * time.Second, http.StatusConflict, 1}} {
+		t.Run(test.apart.String(), func(t *testing.T) {
+			clocksApart(t, test.apart, dynasession.Config{}, func(c *twoClocks) {
+				b := newBrowser(c.t, c.behind)
+				b.ok("/new")
+				c.pass(c.end("expires").Add(-time.Second).Sub(c.nowBehind())) // its last second there
+				c.inside = func() {
+					n, err := c.sweeping.GC(c.t.Context(), 0)
+					assert.NoError(c.t, err)
+					assert.Equal(c.t, test.swept, n)
+				}
+				assert.Equal(c.t, test.status, askAs(c.behind, b.cookie(), "/slow").Code)
+				assert.Len(c.t, items(c.t, c.backend, c.table), 1-test.swept)
+				want := "live"
+				if test.swept == 1 {
+					want = "new"
+				}
+				assert.Equal(c.t, want, askAs(c.behind, b.cookie(), "/").Body.String())
+				assert.Equal(c.t, want, askAs(c.ahead, b.cookie(), "/").Body.String())
+			})
+		})
+	}
+}
+
+// TestLeaseBesideClocksApart: a clock that is up to 2 s ahead takes no lease before its holder
+// knows it to be over. One that is farther ahead does, and the holder is told.
+func TestLeaseBesideClocksApart(t *testing.T) {
+	const lease = 30 * time.Second
+	cfg := dynasession.Config{Concurrency: dynasession.Lock, LockLease: lease}
+	for _, test := range []struct {
+		apart time.Duration
+		early int
+	}{{2 * time.Second, http.StatusServiceUnavailable}, {10 * time.Second, http.StatusOK}} {
+		t.Run(test.apart.String(), func(t *testing.T) {
+			clocksApart(t, test.apart, cfg, func(c *twoClocks) {
+				b := newBrowser(c.t, c.behind)
+				b.ok("/new")
+				hasty := cfg
+				hasty.LockWait = 50 * time.Millisecond
+				leaving := c.visit(c.timed.apart(hasty, test.apart/2), app{"/set": acts(func(s *dynasession.Session) { s.Set("n", 2) })})
+				var taken map[string]types.AttributeValue
+				c.inside = func() {
+					c.pass(lease - 100*time.Millisecond)
+					assert.Equal(c.t, test.early, askAs(leaving, b.cookie(), "/set").Code)
+					c.pass(200 * time.Millisecond)
+					assert.Equal(c.t, http.StatusOK, askAs(c.ahead, b.cookie(), "/set").Code)
+					taken = c.item()
+				}
+				assert.Equal(c.t, http.StatusConflict, askAs(c.behind, b.cookie(), "/slow").Code)
+				assert.Equal(c.t, taken, c.item())
+			})
+		})
+	}
+}
+
 func TestSweepOfUnusedSessions(t *testing.T) {
 	const idle, touch, unused = time.Hour, time.Minute, 10 * time.Minute
 	inBubble(t, dynasession.Config{IdleTimeout: idle, TouchAfter: touch}, func(c *timed) {
