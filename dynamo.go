@@ -24,6 +24,7 @@ type table struct {
 	attrs   Attributes
 	alias   map[string]string // of expressions: #e for the name of the expiry attribute
 	foreign bool              // others write items without moving rev
+	revs    bool              // cookies carry rev
 	metered bool              // ask for the capacity units that each call takes
 
 	mu       sync.RWMutex
@@ -42,7 +43,7 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	})
 	a := cfg.Attributes
 	return &table{
-		client: client, name: cfg.Table, attrs: a, foreign: cfg.ForeignWriters, metered: cfg.Observer != nil,
+		client: client, name: cfg.Table, attrs: a, foreign: cfg.ForeignWriters, revs: cfg.EventualReads, metered: cfg.Observer != nil,
 		alias: map[string]string{
 			"#i": a.ID, "#e": a.Expires, "#d": a.Data, "#us": a.User,
 			"#r": attrRev, "#w": attrMarks, "#b": attrBorn, "#u": attrUntil, "#m": attrLimit,
@@ -288,7 +289,7 @@ func alive(x *expression, base *record, now int64) {
 }
 
 // save turns base into next. merge is for writers that must not pass over others'; l, if
-// there is one, is given up by the same write.
+// there is one, is given up by the same write. Without merge, next may get a higher rev.
 func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int64, merge bool, l *lease) error {
 	x := &expression{set: clauses("#e = :e", "#w = :w")}
 	x.num(":e", next.expires)
@@ -322,7 +323,14 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int
 	} else { // an end that another has set meanwhile
 		x.cond.append("(attribute_not_exists(#u) OR #u > :now)")
 	}
-	_, err := t.updateItem(ctx, tr, base.key, x, "")
+	back := types.ReturnValue("")
+	if t.revs && !merge { // others may have moved rev meanwhile
+		back = types.ReturnValueUpdatedNew
+	}
+	stored, err := t.updateItem(ctx, tr, base.key, x, back)
+	if stored != nil {
+		next.rev = stored.rev
+	}
 	return err
 }
 

@@ -811,6 +811,16 @@ func TestProtocolStaleReplica(t *testing.T) {
 		sc.b.server.ReleaseReplicas()
 		sc.nothingLeft(old, sc.browser)
 	})
+	t.Run("own write on top of another's, LastWriteWins", func(t *testing.T) {
+		sc := newScene(t, embedded(t), dynasession.Config{EventualReads: true, Concurrency: dynasession.LastWriteWins})
+		other := sc.twin()
+		sc.inside = func() {
+			other.ok("/set?theirs")
+			sc.b.server.HoldReplicas()
+		}
+		sc.ok("/set?mine")
+		assert.Equal(t, "mine n token", sc.ok("/read"), "the cookie's rev is above that of what was overwritten")
+	})
 	t.Run("merge on an old rev", func(t *testing.T) {
 		sc := newScene(t, embedded(t), cfg)
 		old := sc.twin()
