@@ -35,8 +35,12 @@ import (
 // Histories: browsers with several tabs each send random requests to several servers, while
 // the network loses, delays and garbles. What every request saw and was told is recorded,
 // and porcupine looks for an order of all loads and saves that explains it. There is none if
-// a change was lost or counted twice, if one came from nowhere, if a save was seen in part, or
-// if a session lived on after its end.
+// a change was lost or counted twice, if one came from nowhere, if a save was seen in part, if
+// a session lived on after its end or ended before it, if a save passed over the next owner of
+// its lock, or if a browser saw a session older than what its last response had written.
+//
+// In the bubbles, some handlers outlive their lease, replicas and the index follow the table
+// by a moment, and sessions expire while sweeps and DynamoDB's TTL go about.
 //
 // A seed repeats the random choices. It does not repeat the scheduler's, but in the bubbles
 // of the embedded backend, where time passes only by the network's pauses, it comes near.
@@ -53,6 +57,13 @@ const (
 	historyRequests = 25 // of each tab
 	historyLease    = 3 * time.Second
 	historyTouch    = time.Minute
+	historyIdle     = 5 * time.Minute // where sessions expire
+	historyUnused   = 3 * time.Minute // what GC may ask for there
+	historyLag      = time.Second / 2 // of the index: DestroyUser asks again after a second
+
+	// historySlack is how far a save's time and its effect can be apart: those of
+	// LastWriteWins may come in another order than they were sent in.
+	historySlack = 10 * time.Second
 )
 
 func TestHistories(t *testing.T) {
@@ -98,6 +109,10 @@ type plan struct {
 	config   dynasession.Config
 	// strict: only locks, and nobody changes anything after Session.Save, which gives them up.
 	strict bool
+	lag    bool // of what is not read strongly
+	// expiry: sessions end within the round, after unused at the earliest.
+	expiry bool
+	unused time.Duration
 }
 
 func planOf(seed uint64) plan {
@@ -114,11 +129,16 @@ func planOf(seed uint64) plan {
 	p.percent = []float64{0, 2, 8}[rng.IntN(3)]
 	p.config = dynasession.Config{
 		IdleTimeout: 100 * time.Hour, Lifetime: 1000 * time.Hour, TouchAfter: historyTouch,
-		LockLease: historyLease, Timeout: 3 * time.Second,
+		LockLease: historyLease, LockWait: time.Minute, Timeout: 3 * time.Second,
 		BinaryData: rng.IntN(4) == 0, ForeignWriters: rng.IntN(4) == 0, NoCompression: rng.IntN(4) == 0,
 	}
 	if rng.IntN(4) == 0 {
 		p.config.EncryptionKeys = [][]byte{bytes.Repeat([]byte{7}, 32)}
+	}
+	p.config.EventualReads = !p.config.ForeignWriters && (rng.IntN(2) == 0 || *withEventualReads)
+	p.lag = p.config.EventualReads || rng.IntN(2) == 0
+	if p.expiry = rng.IntN(3) == 0; p.expiry {
+		p.config.IdleTimeout, p.unused = historyIdle, []time.Duration{historyIdle, historyUnused}[rng.IntN(2)]
 	}
 	return p
 }
@@ -130,16 +150,16 @@ func (p *plan) all(c dynasession.Concurrency) bool {
 }
 
 func (p plan) String() string {
-	return fmt.Sprintf("seed %d: %v, %v%% faults", p.seed, p.policies, p.percent)
+	return fmt.Sprintf("seed %d: %v, %v%% faults, eventual reads %v, lag %v, expiry %v", p.seed, p.policies, p.percent, p.config.EventualReads, p.lag, p.expiry)
 }
 
 // tally counts what happened, to show that the histories are not idle.
 type tally struct {
-	loads, saves, creates, renewals, ends, refused, unsure, failedLoads, faults atomic.Int64
+	loads, saves, creates, renewals, ends, refused, unsure, failedLoads, faults, lostLocks, swept atomic.Int64
 }
 
 func (n *tally) counters() []*atomic.Int64 {
-	return []*atomic.Int64{&n.loads, &n.saves, &n.creates, &n.renewals, &n.ends, &n.refused, &n.unsure, &n.failedLoads, &n.faults}
+	return []*atomic.Int64{&n.loads, &n.saves, &n.creates, &n.renewals, &n.ends, &n.refused, &n.unsure, &n.failedLoads, &n.faults, &n.lostLocks, &n.swept}
 }
 
 func (n *tally) add(m *tally) {
@@ -151,7 +171,7 @@ func (n *tally) add(m *tally) {
 
 func (n *tally) String() string {
 	var b strings.Builder
-	names := strings.Fields("loads saves creations renewals ends refused unknown failed-loads faults")
+	names := strings.Fields("loads saves creations renewals ends refused unknown failed-loads faults lost-locks swept")
 	for i, c := range n.counters() {
 		fmt.Fprintf(&b, "%d %s, ", c.Load(), names[i])
 	}
@@ -218,6 +238,56 @@ func putNumber(old, v int) int {
 type life struct {
 	id string // "" before the creation, and after the end
 	contents
+	lock int      // the number of the last that was taken, until its save
+	past *version // kept where reads may be eventual
+}
+
+// version is what a save made of a session: what a replica may still show.
+type version struct {
+	id string
+	contents
+	save   int // its number
+	count  int // of versions
+	before *version
+}
+
+func (l life) equal(other life) bool {
+	a, b := l.past, other.past
+	l.past, other.past = nil, nil
+	if l != other {
+		return false
+	}
+	for ; a != b; a, b = a.before, b.before {
+		if a == nil || b == nil || a.count != b.count || a.id != b.id || a.save != b.save || a.contents != b.contents {
+			return false
+		}
+	}
+	return true
+}
+
+// written gives the life after a save.
+func (l life) written(e *event) life {
+	if e.eventual {
+		v := &version{id: l.id, contents: l.contents, save: e.nr, before: l.past}
+		if l.past != nil {
+			v.count = l.past.count + 1
+		}
+		l.past = v
+	}
+	return l
+}
+
+// shows tells whether a replica may answer so, which is no older than what e's cookie tells.
+func (l life) shows(e *event) bool {
+	for v := l.past; v != nil; v = v.before {
+		if v.id == e.id && v.contents == e.seen {
+			return true
+		}
+		if v.save == e.nr {
+			return false
+		}
+	}
+	return false
 }
 
 type eventKind string
@@ -242,16 +312,29 @@ type event struct {
 	policy dynasession.Concurrency
 	strict bool // the lock kept all others out since seen
 	maybe  bool // nobody knows whether it happened
+	lock   int  // the number of the lock that isSeen took, and isSaved gives up; 0: none
+	// nr is that of the save, and of the one whose cookie isSeen came with; 0: none.
+	nr       int
+	eventual bool   // reads of the round are
+	ended    bool   // isNot: the session may have ended by itself
+	visit    *visit // that it is of
 }
 
 // step tells whether e can happen in state, and what is then.
 func (e *event) step(state life) (bool, life) {
 	switch e.kind {
 	case isCreated:
-		return state == life{}, life{e.newID, e.seen}
+		return state == life{}, life{id: e.newID, contents: e.seen}.written(e)
 	case isSeen:
-		return state.id == e.id && state.contents == e.seen, state
+		ok := state.id == e.id && state.contents == e.seen || e.eventual && e.lock == 0 && state.shows(e)
+		if e.lock != 0 {
+			state.lock = e.lock
+		}
+		return ok, state
 	case isNot:
+		if state.id == e.id && e.ended {
+			state.id = ""
+		}
 		return state.id != e.id, state
 	case isDestroyed:
 		if state.id == e.id {
@@ -275,7 +358,8 @@ func (e *event) save(state life) (life, bool) {
 	switch {
 	case state.id != e.id,
 		e.change.popped != 0 && e.policy != dynasession.LastWriteWins && state.token != e.change.popped,
-		e.strict && state.contents != e.seen:
+		e.strict && state.contents != e.seen,
+		e.lock != 0 && state.lock != e.lock:
 		return state, false
 	}
 	next := state
@@ -286,7 +370,10 @@ func (e *event) save(state life) (life, bool) {
 	if e.change.renew {
 		next.id = e.newID
 	}
-	return next, e.after == nil || *e.after == next.contents
+	if e.lock != 0 {
+		next.lock = 0
+	}
+	return next.written(e), e.after == nil || *e.after == next.contents
 }
 
 func (e *event) String() string {
@@ -308,12 +395,19 @@ func (e *event) String() string {
 	if e.maybe {
 		s += " (unknown)"
 	}
+	if e.lock != 0 {
+		s += fmt.Sprint(", lock ", e.lock)
+	}
+	if e.eventual && e.nr != 0 {
+		s += fmt.Sprint(", save ", e.nr)
+	}
 	return s
 }
 
 var historyModel = porcupine.Model{
-	Init: func() any { return life{} },
-	Step: func(state, input, _ any) (bool, any) { return input.(*event).step(state.(life)) },
+	Init:  func() any { return life{} },
+	Step:  func(state, input, _ any) (bool, any) { return input.(*event).step(state.(life)) },
+	Equal: func(a, b any) bool { return a.(life).equal(b.(life)) },
 }
 
 // history is one round.
@@ -344,8 +438,13 @@ type history struct {
 type historyBrowser struct {
 	user string
 	mu   sync.Mutex
-	id   string
-	old  []string
+	jar  jarCookie
+	old  []jarCookie
+}
+
+type jarCookie struct {
+	value, id string
+	save      int // the number of the save whose response brought it
 }
 
 func newHistory(t *testing.T, b *backend, p plan) *history {
@@ -391,13 +490,63 @@ func (h *history) run() *history {
 			}
 		})
 	}
+	done := make(chan struct{})
+	var beside sync.WaitGroup
+	if h.bubble && h.lag {
+		beside.Go(func() {
+			h.follow(done, h.rng(200), historyLag, h.b.server.HoldReplicas, h.b.server.ReleaseReplicas)
+		})
+		beside.Go(func() {
+			h.follow(done, h.rng(201), historyLag, h.b.server.HoldIndexes, h.b.server.ReleaseIndexes)
+		})
+	}
+	if h.bubble && h.expiry {
+		beside.Go(func() { h.sweep(done, h.rng(202)) })
+	}
 	tabs.Wait()
+	close(done)
+	beside.Wait()
 	h.late.Wait()
 	if h.b.server != nil {
 		h.b.server.ClearFaults()
 	}
 	h.readAll()
 	return h
+}
+
+// waits for a time up to most. It tells whether the round goes on.
+func waits(done <-chan struct{}, rng *rand.Rand, most time.Duration) bool {
+	select {
+	case <-done:
+		return false
+	case <-time.After(time.Duration(rng.Int64N(int64(most)))):
+		return true
+	}
+}
+
+// follow lets what follows the table do so by up to lag.
+func (h *history) follow(done <-chan struct{}, rng *rand.Rand, lag time.Duration, hold, release func()) {
+	for hold(); waits(done, rng, lag); hold() {
+		release()
+	}
+	release()
+}
+
+// sweep deletes what has ended, as a sweep, a GC and DynamoDB itself do.
+func (h *history) sweep(done <-chan struct{}, rng *rand.Rand) {
+	for waits(done, rng, 30*time.Second) {
+		store := h.stores[rng.IntN(historyServers)]
+		switch rng.IntN(3) {
+		case 0:
+			stats, _ := store.Sweep(context.Background(), dynasession.SweepOptions{Segments: 2})
+			h.swept.Add(int64(stats.Deleted))
+		case 1:
+			deleted, _ := store.GC(context.Background(), h.unused)
+			h.swept.Add(int64(deleted))
+		case 2:
+			h.b.server.ExpireItems()
+		}
+	}
 }
 
 func (h *history) tick() int64 { return h.clock.Add(1) }
@@ -458,8 +607,8 @@ func (h *history) readAll() {
 		}
 		server := store.Middleware(http.HandlerFunc(serveVisit))
 		for _, id := range ids {
-			reader := &tab{history: h, browser: &historyBrowser{id: id}, nr: historyBrowsers * historyTabs}
-			v := &visit{tab: reader, id: id, readOnly: true}
+			reader := &tab{history: h, browser: &historyBrowser{}, nr: historyBrowsers * historyTabs}
+			v := &visit{tab: reader, cookie: jarCookie{value: id, id: id}, readOnly: true}
 			v.send(server)
 			if v.err != nil {
 				h.fault("at the end, with %v: %v", policy, v.err)
@@ -475,11 +624,41 @@ func (h *history) check(t *testing.T) {
 		assert.Fail(t, what, h.plan)
 	}
 	for nr, life := range h.lives {
+		h.judgeTimes(t, life)
 		life = append(life, h.logout[h.owner[nr]]...)
 		result := porcupine.CheckOperationsTimeout(historyModel, life, time.Minute)
 		if !assert.Equal(t, porcupine.Ok, result, "%v; repeat it with -seed", h.plan) {
 			t.Log(tellHistory(life))
 			return
+		}
+	}
+}
+
+// judgeTimes notes which answers of no session time explains, and finds sessions that were
+// served after their end. A visit may extend its session until it ends itself.
+func (h *history) judgeTimes(t *testing.T, life []porcupine.Operation) {
+	t.Helper()
+	if !h.expiry {
+		return
+	}
+	for _, op := range life {
+		e := op.Input.(*event)
+		var used, stored time.Time // at the latest; at least
+		for _, other := range life {
+			o := other.Input.(*event)
+			if o.kind == isNot || o.visit == e.visit || o.visit.began.After(e.visit.ended) {
+				continue
+			}
+			if used.Before(o.visit.ended) {
+				used = o.visit.ended
+			}
+			if (o.kind == isCreated || o.kind == isSaved && !o.maybe) && other.Return < op.Call && stored.Before(o.visit.began) {
+				stored = o.visit.began
+			}
+		}
+		e.ended = e.visit.ended.After(stored.Add(h.unused - historySlack))
+		if e.kind == isSeen {
+			assert.Less(t, e.visit.began.Sub(used), historyIdle+historySlack, "%v: served after its end", h.plan)
 		}
 	}
 }
@@ -533,23 +712,24 @@ func (c *tab) act() {
 		c.signOut(store)
 	case c.bubble && n < 20:
 		time.Sleep(historyTouch) // until the expiry is due to be moved
+	case c.bubble && c.expiry && n < 30:
+		time.Sleep(historyIdle + time.Minute)
 	}
 	c.requests.Add(1)
-	v := &visit{tab: c, id: c.ticket(), policy: -1}
 	nr := c.rng.IntN(historyServers)
-	v.policy = c.policies[nr]
+	v := &visit{tab: c, cookie: c.ticket(), policy: c.policies[nr]}
 	v.send(c.servers[nr])
 }
 
-// ticket is the id that the request carries: that of the jar, or at times one from before.
-func (c *tab) ticket() string {
+// ticket is the cookie that the request carries: that of the jar, or at times one from before.
+func (c *tab) ticket() jarCookie {
 	b := c.browser
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.old) > 0 && c.chance(4) {
 		return b.old[c.rng.IntN(len(b.old))]
 	}
-	return b.id
+	return b.jar
 }
 
 // collect sweeps. There is nothing to sweep: who loses a session here has lost it.
@@ -566,14 +746,19 @@ func (c *tab) signOut(store *dynasession.Store) {
 // visit is one request, on both sides.
 type visit struct {
 	*tab
-	id       string // the cookie's, later the session's
-	policy   dynasession.Concurrency
-	readOnly bool
-	seen     contents // as loaded or last saved
-	alone    bool     // it has the lock
-	cancel   context.CancelFunc
+	cookie       jarCookie
+	began, ended time.Time
+	id           string // the cookie's, later the session's
+	policy       dynasession.Concurrency
+	readOnly     bool
+	seen         contents // as loaded or last saved
+	lock         int      // the number of the one that it has
+	alone        bool     // it keeps all others out
+	overdue      bool     // its lease has ended
+	cancel       context.CancelFunc
 
 	saving  bool
+	save    int   // the number of the last that was told
 	call    int64 // when the save began
 	change  change
 	fresh   bool // the session has no item yet
@@ -590,13 +775,21 @@ func visitOf(ctx context.Context) *visit {
 	return v
 }
 
+// record adds what the visit saw or did.
+func (v *visit) record(call int64, e *event) {
+	e.visit, e.eventual = v, v.config.EventualReads
+	v.history.record(v.tab, call, e)
+}
+
 func (v *visit) send(server http.Handler) {
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), visitKey{}, v))
 	defer cancel()
-	v.cancel = cancel
+	v.cancel, v.id = cancel, v.cookie.id
+	v.began = time.Now()
+	defer func() { v.ended = time.Now() }()
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "https://shop.example.com/", http.NoBody)
 	if v.id != "" {
-		r.AddCookie(&http.Cookie{Name: cookieName, Value: v.id})
+		r.AddCookie(&http.Cookie{Name: cookieName, Value: v.cookie.value})
 	}
 	w := httptest.NewRecorder()
 	if panicked := serve(server, w, r); panicked {
@@ -625,21 +818,24 @@ func (v *visit) keepCookies(cookies []*http.Cookie) {
 	b := v.browser
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	told := ""
 	for _, c := range cookies {
 		if c.MaxAge < 0 {
-			b.id = ""
+			b.jar = jarCookie{}
 			continue
 		}
-		if !slices.Contains(v.created, c.Value) {
+		told, _, _ = strings.Cut(c.Value, ".")
+		made := slices.Contains(v.created, told)
+		if !made && (told != v.id || !v.config.EventualReads) { // which tell what they have written
 			v.fault("a cookie of a session that this request did not make")
 		}
-		b.id = c.Value
-		b.old = append(b.old, c.Value)
-	}
-	for _, id := range v.created {
-		if v.err == nil && !v.change.destroy && !slices.ContainsFunc(cookies, func(c *http.Cookie) bool { return c.Value == v.created[len(v.created)-1] }) {
-			v.fault("no cookie for the new session %.5s", id)
+		b.jar = jarCookie{c.Value, told, v.save}
+		if made || len(b.old) > 0 && v.chance(20) {
+			b.old = append(b.old, b.jar)
 		}
+	}
+	if n := len(v.created); n > 0 && v.err == nil && !v.change.destroy && told != v.created[n-1] {
+		v.fault("no cookie for the new session %.5s", v.created[n-1])
 	}
 }
 
@@ -659,18 +855,25 @@ func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
 	v.loads.Add(1)
 	v.sess, v.fresh, v.seen = sess, sess.IsNew(), contentsOf(sess)
 	v.alone = v.strict && !v.fresh
+	if v.policy == dynasession.Lock && !v.fresh {
+		v.lock = v.number()
+	}
 	switch {
 	case v.fresh && v.seen != contents{}:
 		v.fault("a new session is not empty")
 	case v.fresh && v.id != "":
-		v.record(v.tab, call, &event{kind: isNot, id: v.id})
+		v.record(call, &event{kind: isNot, id: v.id})
 	case !v.fresh:
-		v.record(v.tab, call, &event{kind: isSeen, id: v.id, seen: v.seen})
+		v.record(call, &event{kind: isSeen, id: v.id, seen: v.seen, lock: v.lock, nr: v.cookie.save})
 	}
 	if v.readOnly {
 		return
 	}
 	v.pause()
+	if v.bubble && v.lock != 0 && v.chance(4) {
+		v.overdue = true
+		time.Sleep(historyLease + time.Duration(v.rng.IntN(5000))*time.Millisecond)
+	}
 	if v.chance(20) {
 		if v.act(); !v.saveNow(r.Context()) || v.strict {
 			return
@@ -777,7 +980,7 @@ func (v *visit) saveNow(ctx context.Context) bool {
 	}
 	after := contentsOf(v.sess)
 	v.saved(err, &after)
-	v.saving, v.alone, v.seen, v.fresh = false, false, after, v.sess.IsNew()
+	v.saving, v.alone, v.lock, v.seen, v.fresh = false, false, 0, after, v.sess.IsNew()
 	return err == nil
 }
 
@@ -792,7 +995,7 @@ func (v *visit) saved(err error, after *contents) {
 	c := v.change
 	if c.destroy {
 		v.ends.Add(1)
-		v.record(v.tab, v.call, &event{kind: isDestroyed, id: v.id})
+		v.record(v.call, &event{kind: isDestroyed, id: v.id})
 		v.seen, v.fresh = contents{}, true
 	}
 	switch {
@@ -800,7 +1003,10 @@ func (v *visit) saved(err error, after *contents) {
 		v.madeNew()
 	case c.none():
 	default:
-		e := &event{kind: isSaved, id: v.id, seen: v.seen, change: c, policy: v.policy, strict: v.alone}
+		v.save = v.number()
+		e := &event{
+			kind: isSaved, id: v.id, seen: v.seen, change: c, policy: v.policy, strict: v.alone, lock: v.lock, nr: v.save,
+		}
 		if !lossy {
 			e.after = after // after a lost answer, the item may be newer than this save
 		}
@@ -809,7 +1015,7 @@ func (v *visit) saved(err error, after *contents) {
 			e.newID = v.nextID()
 		}
 		v.saves.Add(1)
-		v.record(v.tab, v.call, e)
+		v.record(v.call, e)
 		if lossy && v.policy == dynasession.LastWriteWins {
 			v.unknown(c) // which may write again what it had written
 		}
@@ -826,7 +1032,8 @@ func (v *visit) madeNew() {
 	}
 	v.creates.Add(1)
 	id := v.nextID()
-	v.record(v.tab, v.call, &event{kind: isCreated, newID: id, seen: c})
+	v.save = v.number()
+	v.record(v.call, &event{kind: isCreated, newID: id, seen: c, nr: v.save})
 	v.id = id
 }
 
@@ -844,17 +1051,21 @@ func (v *visit) nextID() string {
 func (v *visit) failed(err error, lossy bool) {
 	v.refused.Add(1)
 	gone, conflict := errors.Is(err, dynasession.ErrGone), errors.Is(err, dynasession.ErrConflict)
-	if v.percent == 0 && !gone && (!conflict || v.change.popped == 0) {
+	lost := errors.Is(err, dynasession.ErrLockLost)
+	if v.percent == 0 && !gone && (!conflict || v.change.popped == 0) && (!lost || !v.overdue) {
 		v.fault("save: %v", err)
+	}
+	if lost {
+		v.lostLocks.Add(1)
 	}
 	switch {
 	case v.change.destroy:
-		v.record(v.tab, v.call, &event{kind: isDestroyed, id: v.id, maybe: true})
+		v.record(v.call, &event{kind: isDestroyed, id: v.id, maybe: true})
 	case v.fresh: // nobody knows its id
 	case lossy:
 		v.unknown(v.change)
 	case gone:
-		v.record(v.tab, v.call, &event{kind: isNot, id: v.id})
+		v.record(v.call, &event{kind: isNot, id: v.id})
 	}
 }
 
@@ -870,10 +1081,10 @@ func (v *visit) unknown(c change) {
 	if c.renew {
 		e.newID = lostID + strconv.Itoa(v.number())
 	}
-	v.record(v.tab, v.call, e)
+	v.record(v.call, e)
 	if v.policy == dynasession.LastWriteWins && !c.renew {
 		again := *e
-		v.record(v.tab, v.call, &again) // a late copy writes it a second time: nothing forbids that here
+		v.record(v.call, &again) // a late copy writes it a second time: nothing forbids that here
 	}
 }
 
