@@ -724,8 +724,8 @@ func (c *tab) act() {
 		time.Sleep(historyTouch) // until the expiry is due to be moved
 	case c.bubble && c.expiry && n < 26:
 		time.Sleep(historyIdle + time.Minute)
-	case c.bubble && c.expiry && n < 40: // until about when GC takes it for unused
-		time.Sleep(historyUnused + historyTouch + time.Duration(c.rng.IntN(6)-1)*time.Second)
+	case c.bubble && c.expiry && n < 45: // until before, or about when, GC takes it for unused
+		time.Sleep(historyUnused + time.Duration(c.rng.IntN(125)-60)*time.Second)
 	}
 	c.requests.Add(1)
 	nr := c.rng.IntN(historyServers)
