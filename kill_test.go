@@ -67,7 +67,8 @@ func victim() {
 type killer struct {
 	operation string // "": the handler says so itself
 	nth       int
-	after     bool // DynamoDB has done it
+	after     bool   // DynamoDB has done it
+	before    func() // the kill, when all is ready for it
 	now       chan struct{}
 	once      sync.Once
 	dead      chan struct{}
@@ -124,6 +125,9 @@ func (k *killer) kill(sc *scene, policy dynasession.Concurrency, path string) {
 	case <-k.now:
 	case err := <-ended:
 		require.FailNow(t, "the victim ended by itself", "%v: %s", err, said)
+	}
+	if k.before != nil {
+		k.before()
 	}
 	require.NoError(t, cmd.Process.Kill()) // SIGKILL
 	<-ended
@@ -189,5 +193,36 @@ func TestKilledUnderALock(t *testing.T) {
 		sc.ok("/count")
 		assert.Greater(t, time.Now().UnixMilli(), end)
 		assert.JSONEq(t, `{"n":1,"token":"t"}`, sc.data(), "nothing of the handler that was killed")
+	})
+}
+
+// TestKilledWhileAnotherWaits: a renewal dies while a request of another server waits for the
+// lock. That gets in when the lease has ended; or, when the renewal was done, finds nothing.
+func TestKilledWhileAnotherWaits(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for after, want := range map[bool]string{false: "n token", true: "none"} {
+			t.Run(fmt.Sprintf("after %v", after), func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+				other := sc.twin()
+				answer := make(chan *httptest.ResponseRecorder, 1)
+				var end int64
+				k := &killer{operation: "TransactWriteItems", after: after}
+				k.before = func() {
+					item := sc.item()
+					if !after {
+						end = intAttr(t, item, "lock")
+					}
+					b.calls.take()
+					go func() { answer <- other.get("/read") }()
+					assert.Eventually(t, func() bool { return len(b.calls.take()) > 0 }, 5*time.Second, time.Millisecond)
+				}
+				k.kill(sc, dynasession.Lock, "/login")
+				w := <-answer
+				assert.Equal(t, http.StatusOK, w.Code)
+				assert.Equal(t, want, w.Body.String())
+				assert.Greater(t, time.Now().UnixMilli(), end)
+				assert.NotContains(t, sc.item(), "lock", "never two owners, and none that stays")
+			})
+		}
 	})
 }

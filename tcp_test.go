@@ -184,6 +184,28 @@ func TestBrokenLines(t *testing.T) {
 					assert.Contains(t, []string{before, after}, sc.contents())
 					assert.Equal(t, sc.contents(), sc.opens(sc.browser))
 
+					// And during a renewal and a logout, which leave nothing for the old cookie when done.
+					for _, path := range []string{"/renew", "/logout"} {
+						sc.clear()
+						sc.handler = sc.store.Middleware(sc.paths)
+						sc.ok("/new")
+						before, old := sc.contents(), sc.twin()
+						sc.handler = behind.Middleware(sc.paths)
+						sc.inside = func() { l.breaks.Store(broken); transport.CloseIdleConnections() }
+						w = sc.get(path)
+						l.breaks.Store(lineHolds)
+						assert.Equal(t, http.StatusServiceUnavailable, w.Code, path)
+						now := sc.contents()
+						if broken == lineRefuses || broken == lineBefore {
+							assert.Equal(t, before, now, path)
+						}
+						if now == deedNone || sc.idMoved(old) {
+							assert.Equal(t, deedNone, sc.opens(old), path)
+						} else {
+							assert.Equal(t, before, sc.opens(old), path)
+						}
+					}
+
 					transport.CloseIdleConnections()
 					require.NoError(t, l.listener.Close())
 					l.open.Wait()
