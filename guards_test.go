@@ -315,12 +315,13 @@ func TestVerbsCancelled(t *testing.T) {
 
 // TestClientGoneAtEachCall: whenever the client goes, the deed is done or not, and no lock is left.
 func TestClientGoneAtEachCall(t *testing.T) {
-	eachDeed(t, func(t *testing.T, policy dynasession.Concurrency, d deed) {
+	eachDeed(t, func(t *testing.T, cfg dynasession.Config, d deed) {
+		cfg.Table = newTable()
 		synctest.Test(t, func(t *testing.T) {
 			for nth := range 3 {
 				for _, applied := range []bool{false, true} {
 					b := embedded(t)
-					sc := newFaultScene(t, b, dynasession.Config{Table: newTable(), Concurrency: policy}, d)
+					sc := newFaultScene(t, b, cfg, d)
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					n := nth
