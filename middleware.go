@@ -87,15 +87,15 @@ type request struct {
 
 	mu        sync.Mutex
 	loading   bool
-	loadEnds  chan struct{} // closed at the end of the load that is under way; nil: nobody waits
 	loaded    bool
+	committed bool          // the headers are going, or have gone
+	over      bool          // the handler has returned
+	loadEnds  chan struct{} // closed at the end of the load that is under way; nil: nobody waits
 	sess      *Session
 	err       error // of the load
 	gaveUp    error // why a caller of Load has no session, though others may
 	unsaved   error // of the last Session.Save, as long as no other has succeeded
-	committed bool  // the headers are going, or have gone
 	failed    error // why ErrorHandler has answered
-	over      bool  // the handler has returned
 
 	saves     sync.Mutex // one at a time; taken before mu
 	saved     bool       // by one of them
