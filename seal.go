@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
@@ -77,7 +78,7 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 		if encrypted {
 			cost += encryptedCost
 		}
-		if small, how := compress(plain, cost, writeUnits(rest+size)); small != nil {
+		if small, how := compress(plain, cost, writeUnits(rest+size), s2Words.Encode); small != nil {
 			body, flags = small, flags|how
 		}
 	}
@@ -187,13 +188,14 @@ func associated(item string, flags byte) []byte {
 }
 
 // compress gives a form of plain that, beside rest bytes of the item, costs fewer than that many
-// units to write; nil when there is none. Fewer units count for more than less time.
-func compress(plain []byte, rest, units int) (small []byte, flag byte) {
+// units to write; nil when there is none. Fewer units count for more than less time. encode is
+// S2's.
+func compress(plain []byte, rest, units int, encode func(dst, src []byte) []byte) (small []byte, flag byte) {
 	if units == 1 {
 		return nil, 0
 	}
-	fast := s2Words.Encode(nil, plain)
-	if n := writeUnits(rest + len(fast)); n < units {
+	fast := encode(nil, plain)
+	if n := writeUnits(rest + len(fast)); n < units && opensTo(fast, plain) {
 		small, flag, units = fast, flagS2, n
 	}
 	// S2 takes a tenth of DEFLATE's time, to write and to read. At best, of digits in no order,
@@ -211,6 +213,18 @@ var primer = []byte(dictionary)
 // s2Words is the dictionary for S2. The number is where a first repetition would refer to, and
 // part of the form as much as the words are.
 var s2Words = s2.MakeDictManual(primer, 0)
+
+var trials = sync.Pool{New: func() any { return new([]byte) }}
+
+// opensTo tells whether body opens to plain. The item becomes the only copy, and encoders that
+// are as fast as S2's have had bugs: one here costs a try with DEFLATE, and no session.
+func opensTo(body, plain []byte) bool {
+	room := trials.Get().(*[]byte)
+	defer trials.Put(room)
+	*room = slices.Grow((*room)[:0], len(plain))
+	back, err := s2Words.Decode((*room)[:len(plain)], body)
+	return err == nil && bytes.Equal(back, plain)
+}
 
 func unS2(body []byte) ([]byte, error) {
 	// The length comes first in the data, and is what is allocated.

@@ -389,6 +389,24 @@ func TestS2(t *testing.T) {
 	}
 }
 
+// TestS2IsReadBack: what S2 encodes wrongly is not stored.
+func TestS2IsReadBack(t *testing.T) {
+	plain := repetitive(3000)
+	for name, spoil := range map[string]func([]byte) []byte{
+		"a bit":   func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
+		"cut":     func(b []byte) []byte { return b[:len(b)-1] },
+		"nothing": func([]byte) []byte { return nil },
+		"another": func([]byte) []byte { return testS2.Encode(nil, append(bytes.Clone(plain[1:]), 'x')) },
+		"longer":  func([]byte) []byte { return testS2.Encode(nil, append(bytes.Clone(plain), 'x')) },
+	} {
+		small, flag := compress(plain, 0, 3, func(dst, src []byte) []byte { return spoil(testS2.Encode(dst, src)) })
+		assert.Equal(t, byte(flagDeflated|flagPrimed), flag, name)
+		back, err := inflate(small, primer)
+		require.NoError(t, err)
+		assert.True(t, bytes.Equal(plain, back), name)
+	}
+}
+
 func TestInflate(t *testing.T) {
 	for name, form := range map[string]struct {
 		flags  byte
