@@ -30,7 +30,7 @@ gotest: ## Run all tests, on the fake and the real DynamoDB Local
 
 options: ## Run the tests with the options that change how DynamoDB is asked
 	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client; do \
-		$(GO) test -count=1 . $$option; done'
+		$(GO) test -count=1 -parallel 4 -timeout 20m . $$option; done'
 
 lint: ## Run the linters, and check that go.mod and go.sum are tidy
 	set -e; for module in $(MODULES); do \
