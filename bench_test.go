@@ -195,6 +195,35 @@ func BenchmarkStore(b *testing.B) {
 	}
 }
 
+// BenchmarkStoreRatio takes turns with the SDK, so that whatever slows the machine slows both.
+// x/sdk is the Store's time over the SDK's.
+func BenchmarkStoreRatio(b *testing.B) {
+	const turn = 50
+	for _, size := range benchSizes {
+		s := newBareStore(b, size.bytes)
+		for _, op := range []struct {
+			name       string
+			sdk, store func(context.Context) error
+		}{{"read", s.sdkRead, s.storeRead}, {"write", s.sdkWrite, s.storeWrite}} {
+			b.Run(size.name+"/op="+op.name, func(b *testing.B) {
+				var took [2]time.Duration
+				for b.Loop() {
+					for i, call := range []func(context.Context) error{op.sdk, op.store} {
+						begin := time.Now()
+						for range turn {
+							if err := call(context.Background()); err != nil {
+								b.Fatal(err)
+							}
+						}
+						took[i] += time.Since(begin)
+					}
+				}
+				b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "x/sdk")
+			})
+		}
+	}
+}
+
 // discard is a ResponseWriter that keeps nothing but a header.
 type discard struct{ header http.Header }
 

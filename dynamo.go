@@ -33,6 +33,7 @@ type table struct {
 
 func newTable(client *dynamodb.Client, cfg *Config) *table {
 	client = dynamodb.New(client.Options(), func(o *dynamodb.Options) {
+		o.EndpointResolverV2 = remembered(o.EndpointResolverV2)
 		o.APIOptions = append(o.APIOptions, watchAttempts)
 		if o.DisableValidateResponseChecksum {
 			o.APIOptions = append(o.APIOptions, checkForm)

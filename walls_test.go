@@ -44,11 +44,12 @@ var walls = map[string]fileWalls{
 	"lock.go":    {may: wallKnows{mayTimers}, not: wallOutside},
 	"backoff.go": {may: wallKnows{mayTimers}, not: wallOutside},
 
-	"dynamo.go": {may: wallKnows{mayAWS, mayAWSClient, mayDataOps}, not: wallWords("Session", "Middleware", "Store", "Load", "Codec", "KeyValue", "pending", "change", "response", "cookieMaker")},
-	"wire.go":   {may: wallKnows{mayAttempts}, not: wallWords("Session", "Store", "table", "record", "request", "response")},
-	"table.go":  {may: wallKnows{mayAWS, mayAWSClient, mayTableOps, mayDeadlines}, not: wallWords("Session", "request", "response")},
-	"gc.go":     {may: wallKnows{mayDeadlines, mayGoroutines}, not: wallWords("Session", "request", "response")},
-	"user.go":   {not: wallWords("Session", "request", "response")},
+	"dynamo.go":   {may: wallKnows{mayAWS, mayAWSClient, mayDataOps}, not: wallWords("Session", "Middleware", "Store", "Load", "Codec", "KeyValue", "pending", "change", "response", "cookieMaker")},
+	"wire.go":     {may: wallKnows{mayAttempts}, not: wallWords("Session", "Store", "table", "record", "request", "response")},
+	"endpoint.go": {may: wallKnows{mayAWSClient, mayEndpoints}, not: wallWords("Session", "table", "record", "request", "response")},
+	"table.go":    {may: wallKnows{mayAWS, mayAWSClient, mayTableOps, mayDeadlines}, not: wallWords("Session", "request", "response")},
+	"gc.go":       {may: wallKnows{mayDeadlines, mayGoroutines}, not: wallWords("Session", "request", "response")},
+	"user.go":     {not: wallWords("Session", "request", "response")},
 
 	"middleware.go": {may: wallKnows{mayHTTP, mayDeadlines}, not: wallWords("table", "keyspace")},
 	"response.go":   {may: wallKnows{mayHTTP, maySockets}, not: wallWords("Store", "Session", "table", "record", "keyspace")},
@@ -76,6 +77,7 @@ const (
 	mayAWSTransport knowledge = "how AWS's clients connect and retry"
 	mayDataOps      knowledge = "DynamoDB's data operations"
 	mayAttempts     knowledge = "the SDK's attempts"
+	mayEndpoints    knowledge = "where DynamoDB is"
 	mayTableOps     knowledge = "DynamoDB's table operations"
 	mayClock        knowledge = "the wall clock"
 	mayTimers       knowledge = "timers"
@@ -107,6 +109,7 @@ var guardedImports = map[string][]knowledge{
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb":       {mayAWSClient},
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types": {mayDataOps, mayTableOps},
 	"github.com/aws/smithy-go":                            {mayDataOps},
+	"github.com/aws/smithy-go/endpoints":                  {mayEndpoints},
 	"github.com/aws/smithy-go/middleware":                 {mayAttempts},
 	"github.com/aws/smithy-go/transport/http":             {mayAttempts},
 }
