@@ -122,41 +122,42 @@ var errNotJSON = errors.New("not valid JSON")
 // Split takes a JSON object apart. Its values alias data. A key that is there
 // twice is an error: readers would disagree about which one counts.
 func (JSON) Split(data []byte) ([]KeyValue, error) {
-	s := scanner{data: data, depth: 1}
-	s.skipSpace()
-	if !s.take('{') {
+	i := skipSpace(data, 0)
+	if peek(data, i) != '{' {
 		return nil, errors.New("not a JSON object")
 	}
 	var values []KeyValue
 	keys := keyBuffers.Get().(*keyBuffer)
 	defer keys.free()
-	s.skipSpace()
-	for more := !s.take('}'); more; {
-		s.skipSpace()
-		from := s.next
-		if !s.text() {
+	i = skipSpace(data, i+1)
+	for more := peek(data, i) != '}'; more; {
+		end, ok := scanText(data, i)
+		if !ok {
 			return nil, errNotJSON
 		}
-		if err := keys.add(data[from:s.next]); err != nil {
+		if err := keys.add(data[i:end]); err != nil {
 			return nil, err
 		}
-		if !s.colon() {
+		from, ok := scanColon(data, end)
+		if !ok {
 			return nil, errNotJSON
 		}
-		from = s.next
-		if !s.value() {
+		if i, ok = scanValue(data, from, 1); !ok {
 			return nil, errNotJSON
 		}
 		if values == nil {
 			values = make([]KeyValue, 0, 8)
 		}
-		values = append(values, KeyValue{Value: data[from:s.next:s.next]})
-		s.skipSpace()
-		if more = s.take(','); !more && !s.take('}') {
+		values = append(values, KeyValue{Value: data[from:i:i]})
+		if i = skipSpace(data, i); peek(data, i) == ',' {
+			i = skipSpace(data, i+1)
+			continue
+		}
+		if more = false; peek(data, i) != '}' {
 			return nil, errNotJSON
 		}
 	}
-	if s.skipSpace(); s.next < len(data) {
+	if skipSpace(data, i+1) < len(data) {
 		return nil, errNotJSON
 	}
 	keys.fill(values)
