@@ -260,6 +260,32 @@ func benchBoth(b *testing.B, send func()) {
 	})
 }
 
+// BenchmarkOverheadRatio takes turns, so that whatever slows the machine slows all. x/scs is
+// what we add to the SDK's calls over what scs adds to no session, and x/sdk our whole request over
+// the SDK's calls.
+func BenchmarkOverheadRatio(b *testing.B) {
+	const turn = 50
+	for _, size := range overheadSizes {
+		all := overheads(b, size.bytes)
+		for _, req := range []string{"read", "change"} {
+			b.Run("size="+size.name+"/req="+req, func(b *testing.B) {
+				took := map[string]float64{}
+				for b.Loop() {
+					for via, requests := range all {
+						begin := time.Now()
+						for range turn {
+							requests[req]()
+						}
+						took[via] += time.Since(begin).Seconds()
+					}
+				}
+				b.ReportMetric((took["ours"]-took["sdk"])/(took["scs"]-took["none"]), "x/scs")
+				b.ReportMetric(took["ours"]/took["sdk"], "x/sdk")
+			})
+		}
+	}
+}
+
 // TestOverheadAllocations: without the SDK's, ours are a fraction of scs's.
 func TestOverheadAllocations(t *testing.T) {
 	for _, size := range overheadSizes {
