@@ -393,8 +393,7 @@ func (t *table) touching(base, next *record, now int64) *expression {
 	return x
 }
 
-// acquire takes the lock of a live session and reads it, in one call. A lock below
-// leaseFrom is PHP's, which has no end.
+// acquire takes the lock of a live session and reads it, in one call.
 func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, now, dead int64) (*record, error) {
 	x := &expression{set: clauses("#l = :end", "#h = :me")}
 	x.num(":end", l.end)
@@ -410,14 +409,18 @@ func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, no
 	return r, err
 }
 
-// bound gives a lock without an end, PHP's, one. PHP asks only whether a lock is there.
-func (t *table) bound(ctx context.Context, tr *trace, r *record, end, now int64) error {
-	x := &expression{set: clauses("#l = :end", "#h = :me"), cond: clauses("#l = :l")}
+// endless is a lock without an end: PHP's, which is 1, and whatever is no number. PHP asks only
+// whether a lock is there.
+const endless = "attribute_exists(#l) AND NOT #l >= :from"
+
+// bound gives a lock without an end one.
+func (t *table) bound(ctx context.Context, tr *trace, key string, end, now int64) error {
+	x := &expression{set: clauses("#l = :end", "#h = :me"), cond: clauses(endless)}
 	x.num(":end", end)
 	x.str(":me", "foreign")
-	x.num(":l", r.lock)
+	x.num(":from", leaseFrom)
 	alive(x, &record{}, now)
-	_, err := t.updateItem(ctx, tr, r.key, x, "")
+	_, err := t.updateItem(ctx, tr, key, x, "")
 	return err
 }
 
@@ -564,11 +567,11 @@ func (t *table) deleteSeen(ctx context.Context, tr *trace, seen *record, cut int
 const stub = "attribute_exists(#l) AND attribute_not_exists(#e) AND attribute_not_exists(#d)"
 
 // boundStub gives the lock of a stub an end.
-func (t *table) boundStub(ctx context.Context, tr *trace, seen *record, end int64) error {
-	x := &expression{set: clauses("#l = :end"), cond: clauses("#l = :l", stub)}
+func (t *table) boundStub(ctx context.Context, tr *trace, key string, end int64) error {
+	x := &expression{set: clauses("#l = :end"), cond: clauses(endless, stub)}
 	x.num(":end", end)
-	x.num(":l", seen.lock)
-	_, err := t.updateItem(ctx, tr, seen.key, x, "")
+	x.num(":from", leaseFrom)
+	_, err := t.updateItem(ctx, tr, key, x, "")
 	if err == nil && !t.metered {
 		tr.writeUnits++ // a stub is small
 	}
@@ -796,7 +799,7 @@ func (t *table) record(item map[string]types.AttributeValue) *record {
 		expires: number(item[t.attrs.Expires]),
 		rev:     number(item[attrRev]),
 		marks:   text(item[attrMarks]),
-		lock:    number(item[attrLock]),
+		lock:    lockOf(item[attrLock]),
 		holder:  text(item[attrHolder]),
 		attrs: attrs{
 			user:  text(item[t.attrs.User]),
@@ -842,6 +845,14 @@ func number(v types.AttributeValue) int64 {
 		i = int64(math.Floor(min(max(f, -most), most)))
 	}
 	return min(max(i, -most), most)
+}
+
+// lockOf gives 1, as PHP writes it, for all locks without an end.
+func lockOf(v types.AttributeValue) int64 {
+	if n := number(v); v == nil || n >= leaseFrom {
+		return n
+	}
+	return 1
 }
 
 // transientCodes are AWS's error codes for "later, perhaps". The SDK has repeated them.

@@ -206,7 +206,7 @@ func (sw *sweep) stub(ctx context.Context, r *record) (expired, deleted bool, er
 		// PHP asks only whether there is a lock: it may be one with an end.
 		end := now.Add(max(s.cfg.IdleTimeout, s.cfg.LockLease)).UnixMilli()
 		_, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
-			return s.table.boundStub(ctx, tr, r, end)
+			return s.table.boundStub(ctx, tr, r.key, end)
 		})
 	}
 	return expired, deleted, err

@@ -188,7 +188,7 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, paus
 		if seen.lock != 0 && seen.lock < leaseFrom {
 			now := s.now()
 			call, cancel := s.oneCall(ctx)
-			err := s.table.bound(call, &op.trace, seen, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix())
+			err := s.table.bound(call, &op.trace, key, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix())
 			cancel()
 			if _, err = asRefusal(err); err != nil && !errors.Is(err, errBusy) {
 				return err

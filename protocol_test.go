@@ -709,6 +709,24 @@ func TestProtocolPHPHoldsTheLock(t *testing.T) {
 	})
 }
 
+// TestProtocolOddLock: to PHP a lock is held whatever its value is. Each is given an end.
+func TestProtocolOddLock(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for name, odd := range map[string]types.AttributeValue{
+			"zero": num("0"), "negative": num("-1"), "fraction": num("1.5"), "small": num("0.001"), "string": str("1"), "empty": str(""),
+			"bool": &types.AttributeValueMemberBOOL{Value: true}, "null": &types.AttributeValueMemberNULL{Value: true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: 100 * time.Millisecond, ForeignWriters: true})
+				sc.edit(func(item map[string]types.AttributeValue) { item["lock"] = odd })
+				begin := time.Now().UnixMilli()
+				sc.failed(sc.get("/set?mine"), http.StatusServiceUnavailable, dynasession.ErrLocked)
+				assert.GreaterOrEqual(t, intAttr(t, sc.item(), "lock"), begin+dynasession.DefaultLockLease.Milliseconds())
+			})
+		}
+	})
+}
+
 func TestProtocolTouchAfterLimitTo(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b *backend) {
 		for _, policy := range []dynasession.Concurrency{dynasession.Merge, dynasession.LastWriteWins} {
