@@ -26,6 +26,7 @@ type change struct {
 	updates []update // of opKeep
 	loaded  []byte   // what was there before the first change; nil: nothing
 	popped  bool     // the save holds only while the table still has what was loaded
+	quiet   bool     // it changes nothing of what was loaded, but may of what a merge finds
 	err     error    // of encoding; fails the save until the key is set or deleted again
 }
 
@@ -76,6 +77,7 @@ func (c change) then(next change) change {
 		// a value that did not encode, the stored one still shows.
 		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil)
 		next.loaded = c.loaded
+		next.quiet = next.quiet && c.quiet
 		if c.popped && next.err == nil { // what was popped was another's: no later Set mends that
 			next.err = c.err
 		}
@@ -84,11 +86,12 @@ func (c change) then(next change) change {
 		return c
 	case c.op == opKeep:
 		c.updates = append(slices.Clip(c.updates), next.updates...)
+		c.quiet = c.quiet && next.quiet
 		return c
 	}
 	// Updates of a key whose stored value counts no more: they run once, here.
 	value, err := runUpdates(next.updates, c.value)
-	c.op, c.value, c.err = opPut, value, err
+	c.op, c.value, c.err, c.quiet = opPut, value, err, c.quiet && next.quiet
 	return c
 }
 
@@ -116,12 +119,16 @@ type pending struct {
 	victim   *record // its item, if it had one
 }
 
-// writes tells whether there is anything that an item has to be written for.
-func (p *pending) writes() bool {
-	return len(p.changes) > 0 || p.signIn != nil || p.remember != nil || p.limit != 0
+// writes tells whether there is anything that an item has to be written for. What was loaded
+// long ago may be long gone: then a quiet change counts too.
+func (p *pending) writes(longAgo bool) bool {
+	if p.signIn != nil || p.remember != nil || p.limit != 0 {
+		return true
+	}
+	return slices.ContainsFunc(p.changes, func(c change) bool { return longAgo || !c.quiet })
 }
 
-func (p *pending) any() bool { return p.writes() || p.renew || p.destroy }
+func (p *pending) any() bool { return p.writes(true) || p.renew || p.destroy }
 
 func (p *pending) find(key string) *change {
 	if p.places != nil {

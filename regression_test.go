@@ -77,6 +77,54 @@ func TestChangesDuringASave(t *testing.T) {
 	}
 }
 
+// TestSetOfWhatWasLoaded: that a value is the one that was loaded does not make it the one that
+// is stored by the time of the save.
+func TestSetOfWhatWasLoaded(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: policy, LockWait: 100 * time.Millisecond})
+		sc.paths["/other"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+			s.Set("n", 1)
+			s.Set("token", "theirs")
+			s.Set("draft", true)
+		}
+		mine := func(s *session) {
+			s.Set("n", 0)
+			dynasession.Update(s, "token", func(old string) string { return strings.Replace(old, "theirs", "taken", 1) })
+			s.Delete("draft")
+		}
+		sc.paths["/mine"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { mine(s) }
+		sc.paths["/mine-and-more"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+			sc.twin().get("/other")
+			mine(s)
+			s.Set("more", true)
+		}
+		stream := func(other string, want error) func(*session, http.ResponseWriter, *http.Request) {
+			return func(s *session, w http.ResponseWriter, r *http.Request) {
+				w.(http.Flusher).Flush() // which gives a lock up, too
+				require.Equal(t, http.StatusOK, sc.twin().get(other).Code)
+				mine(s)
+				assert.ErrorIs(t, s.Save(r.Context()), want)
+			}
+		}
+		sc.paths["/stream"] = stream("/other", nil)
+		sc.paths["/stream-past-logout"] = stream("/logout", dynasession.ErrGone)
+
+		before := sc.item()
+		sc.ok("/mine")
+		assert.Equal(t, before["rev"], sc.item()["rev"], "by itself it is no reason to write")
+		if policy == dynasession.Merge { // under Lock the other waits, and the last write has all of it
+			sc.ok("/mine-and-more")
+			assert.JSONEq(t, `{"n":0,"token":"taken","more":true}`, sc.data())
+		}
+		if policy != dynasession.LastWriteWins {
+			sc.edit(func(item map[string]types.AttributeValue) { item["data"] = str(`{"n":0,"token":"t"}`) })
+			sc.ok("/stream")
+			assert.JSONEq(t, `{"n":0,"token":"taken"}`, sc.data())
+		}
+		sc.ok("/stream-past-logout")
+	})
+}
+
 // TestUserDuringASave: a save that is under way hides no change.
 func TestUserDuringASave(t *testing.T) {
 	b := embedded(t)

@@ -93,7 +93,7 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 			return d, nil, errHeadersSent
 		}
 		now, err = s.write(ctx, w)
-	case w.writes():
+	case w.writes(headersSent):
 		now, err = s.write(ctx, w)
 	default:
 		return d, s.keep(ctx, w), nil

@@ -140,7 +140,8 @@ func Flashes[T any](s *Session) []T {
 
 // Set sets key to v, which is encoded at once: later changes of what v points to do not
 // count. A v that does not encode fails the save, unless key is set or deleted again.
-// Setting the value that is there already is no change, and costs no write.
+// Setting the value that was loaded costs no write by itself. If another request has changed it
+// meanwhile, it is set if this one saves anything else, or if the response's header has gone.
 func (s *Session) Set(key string, v any) {
 	value, err := s.codec.Marshal(v)
 	c := change{key: key, op: opPut, value: value}
@@ -175,7 +176,8 @@ func (s *Session) Has(key string) bool {
 	return ok
 }
 
-// Delete takes key out of the session. An absent key is no change.
+// Delete takes key out of the session. For a key that was absent when the session was loaded,
+// the same holds as for setting the value that was loaded: see Set.
 func (s *Session) Delete(key string) { s.change(change{key: key, op: opDrop}) }
 
 // Keys gives the keys that have a value, sorted, without those of flash messages.
@@ -402,7 +404,7 @@ func (s *Session) changeAt(version int, c change) (done bool) {
 }
 
 // record notes c, whose value for updates is what they made of the present one, and
-// shows it. What changes nothing is left out.
+// shows it.
 func (s *Session) record(c change) {
 	old, found := s.vals.get(c.key)
 	prev := s.pend.find(c.key)
@@ -410,14 +412,11 @@ func (s *Session) record(c change) {
 		c.op, c.updates = opPut, nil // what is stored counts no more: f need not run again
 	}
 	same := c.op != opDrop && found && bytes.Equal(old, c.value) || c.op == opDrop && !found
-	if prev == nil {
-		if same && c.err == nil {
-			return
-		}
-		if found {
-			c.loaded = old
-		}
-	} else if same && c.err == nil && prev.err == nil && prev.op != opKeep {
+	c.quiet = same && c.err == nil
+	switch {
+	case prev == nil && found:
+		c.loaded = old
+	case prev != nil && c.quiet && prev.err == nil && prev.op != opKeep:
 		return
 	}
 	value, err := c.value, c.err
@@ -534,6 +533,7 @@ func (s *Session) settle(w *work, now *stored) {
 		if !c.popped { // what was popped must still be what is there
 			c.loaded, _ = s.vals.get(c.key)
 		}
+		c.quiet = false // it was compared with what was there before
 		if err := c.apply(&s.vals); err != nil {
 			c.err = err // the next save begins with these values, and applies nothing by itself
 		}
