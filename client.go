@@ -35,13 +35,13 @@ const (
 //     wait for one to get free. With calls of 5 ms, 256 connections carry 51,200 calls a second.
 //     The SDK keeps 10 idle ones: at every burst it dials anew, and a TLS handshake takes longer,
 //     and more CPU, than a call.
-//   - An attempt ends after 1 s without the first byte of an answer: DynamoDB takes milliseconds,
-//     so by then a packet or a server is lost. A TCP connection has 2 s, so that one lost SYN can
+//   - An attempt ends 1 s after its request is written if no byte of an answer has come: DynamoDB
+//     takes milliseconds, so by then a packet or a server is lost. A TCP connection has 2 s, so that one lost SYN can
 //     be repeated, and a TLS handshake 3 s, since hundreds of them at a time are slow on a small
 //     machine. The SDK waits for an answer without end, and for the others 30 s and 10 s.
-//   - A request goes out in one write: its body is handed to net/http as bytes. The SDK hands it a
-//     reader that net/http does not know, which costs a second write and, when the answer is fast,
-//     the connection.
+//   - A request of up to 4 KB goes out in one write: its body is handed to net/http as bytes. The
+//     SDK hands it a reader that net/http does not know, which costs a second write and, when the
+//     answer is fast, the connection. A redirect is an error, as it is with the SDK's reader.
 //   - A call has 4 attempts, as many as end within Config.Timeout's 5 s. The pauses between them
 //     are random, up to 50, 100 and 200 ms, so that those that failed together do not come back
 //     together; after throttling, which DynamoDB counts by the second, up to 0.4, 0.8 and 1.6 s. The
@@ -68,7 +68,7 @@ func NewClient(cfg aws.Config, optFns ...func(*dynamodb.Options)) *dynamodb.Clie
 	}
 	return dynamodb.NewFromConfig(cfg, append(slices.Clip(optFns), func(o *dynamodb.Options) {
 		if c, ok := o.HTTPClient.(*awshttp.BuildableClient); ok {
-			o.HTTPClient = &httpClient{c}
+			o.HTTPClient = newHTTPClient(c)
 		}
 	})...)
 }
@@ -76,7 +76,20 @@ func NewClient(cfg aws.Config, optFns ...func(*dynamodb.Options)) *dynamodb.Clie
 // httpClient sends bodies that net/http knows to be in memory. Of others it flushes the header
 // first, so that the answer can come before net/http has asked the body for its end. The SDK has
 // closed the body by then, net/http takes that for a failed write, and drops the connection.
-type httpClient struct{ *awshttp.BuildableClient }
+type httpClient struct {
+	*awshttp.BuildableClient // for who asks what it is made of
+	client                   *http.Client
+}
+
+func newHTTPClient(c *awshttp.BuildableClient) aws.HTTPClient {
+	client, ok := c.Freeze().(*http.Client)
+	if !ok {
+		return c
+	}
+	// A body that can be sent again would be, to wherever a redirect points. DynamoDB has none.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &httpClient{c, client}
+}
 
 // Do changes r, which the SDK makes for each attempt.
 func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
@@ -89,7 +102,7 @@ func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.GetBody()
 	}
-	return c.BuildableClient.Do(r)
+	return c.client.Do(r)
 }
 
 // pool sets what has the SDK's default.

@@ -451,6 +451,25 @@ func TestNewClientWritesOnce(t *testing.T) {
 	assert.EqualValues(t, 10, n.Load())
 }
 
+// TestNewClientFollowsNoRedirect: it would send the session, and a signature, to wherever it points.
+func TestNewClientFollowsNoRedirect(t *testing.T) {
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		var n atomic.Int64
+		var server *httptest.Server
+		server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1) > 10 {
+				write(w, itemAnswer)
+				return
+			}
+			http.Redirect(w, r, server.URL, status)
+		}))
+		defer server.Close()
+		_, err := getItem(t.Context(), dynasession.NewClient(awsConfig(server.URL)))
+		require.Error(t, err)
+		assert.EqualValues(t, 1, n.Load(), status)
+	}
+}
+
 // TestNewClientCancelled: requests that give up leave nothing behind.
 func TestNewClientCancelled(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()

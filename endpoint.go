@@ -40,10 +40,27 @@ func (e *endpoints) ResolveEndpoint(ctx context.Context, params dynamodb.Endpoin
 		return last.endpoint, nil // the SDK only reads what it refers to
 	}
 	endpoint, err := e.sdk.ResolveEndpoint(ctx, params)
-	if err == nil {
-		e.last.Store(&resolved{params, endpoint})
+	if err == nil && params.ResourceArnList == nil {
+		e.last.Store(&resolved{copied(params), endpoint})
 	}
 	return endpoint, err
+}
+
+// copied keeps what the parameters are now: BaseEndpoint points to a string of the user's.
+func copied(p dynamodb.EndpointParameters) dynamodb.EndpointParameters {
+	return dynamodb.EndpointParameters{
+		Region: copyOf(p.Region), Endpoint: copyOf(p.Endpoint), ResourceArn: copyOf(p.ResourceArn),
+		AccountId: copyOf(p.AccountId), AccountIdEndpointMode: copyOf(p.AccountIdEndpointMode),
+		UseDualStack: copyOf(p.UseDualStack), UseFIPS: copyOf(p.UseFIPS), IsSearchOperation: copyOf(p.IsSearchOperation),
+	}
+}
+
+func copyOf[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }
 
 func same(a, b *dynamodb.EndpointParameters) bool {
@@ -54,5 +71,8 @@ func same(a, b *dynamodb.EndpointParameters) bool {
 }
 
 func equal[T comparable](a, b *T) bool {
-	return a == b || a != nil && b != nil && *a == *b
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
 }

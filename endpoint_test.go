@@ -76,6 +76,12 @@ func TestRememberedEndpoint(t *testing.T) {
 	}
 	assert.Greater(t, len(uris), 8, "the parameters must matter")
 
+	host := "http://one.example"
+	mine := dynamodb.EndpointParameters{Region: aws.String("eu-west-1"), Endpoint: &host}
+	check(t, mine)
+	host = "http://two.example"
+	check(t, mine)
+
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
