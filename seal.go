@@ -198,9 +198,8 @@ func compress(plain []byte, rest, units int, encode func(dst, src []byte) []byte
 	if n := writeUnits(rest + len(fast)); n < units && opensTo(fast, plain) {
 		small, flag, units = fast, flagS2, n
 	}
-	// S2 takes a tenth of DEFLATE's time, to write and to read. At best, of digits in no order,
-	// DEFLATE makes 0.42 of what S2 does: it is tried where that may be a unit less.
-	if writeUnits(rest+len(fast)*2/5) < units {
+	// S2 takes a tenth of DEFLATE's time, to write and to read, but a unit costs much more than either.
+	if writeUnits(rest) < units {
 		if tight := deflate(plain); writeUnits(rest+len(tight)) < units {
 			small, flag = tight, flagDeflated|flagPrimed
 		}

@@ -314,6 +314,9 @@ func (s *Store) values(r *record) (values, error) {
 // fill puts data into r, sealed, and checks the size of the item that it makes.
 func (s *Store) fill(r *record, data []byte) (err error) {
 	rest := r.sizeWithoutData(&s.cfg.Attributes) + len(s.cfg.Attributes.Data)
+	if s.cfg.Concurrency == Lock && r.lock == 0 {
+		rest += lockRoom // every request writes the item with its lock
+	}
 	r.data, err = s.sealer.seal(data, r.key, rest)
 	if err != nil {
 		return err
