@@ -53,7 +53,13 @@ func (JSON) Marshal(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, &codecError{fmt.Sprintf("a %T does not encode as JSON", v), err}
 	}
-	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+	value := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	if len(value) > maxDepth {
+		if _, ok := scanValue(value, 0, 1); !ok { // encoding/json writes what it does not read
+			return nil, &codecError{fmt.Sprintf("a %T is nested too deeply for JSON", v), nil}
+		}
+	}
+	return bytes.Clone(value), nil
 }
 
 // Unmarshal decodes data as encoding/json does.

@@ -61,7 +61,8 @@ type Config struct {
 
 	// NotBefore refuses sessions that were made before: everybody is signed out by a deploy,
 	// and sessions that a restored backup brings back stay dead. It refuses all that PHP makes,
-	// which tell no birth. The zero Time: none are.
+	// which tell no birth. A time that is yet to come refuses all, but for those made in its last
+	// minute. The zero Time: none are.
 	NotBefore time.Time `env:"NOT_BEFORE"`
 
 	// Concurrency is what happens when requests of one session overlap. 0: [Merge].

@@ -54,7 +54,7 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 
 func (s *Store) newSession() *Session {
 	return &Session{
-		codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: epoch(s.now()),
+		codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: s.rules.birth(epoch(s.now())),
 	}
 }
 

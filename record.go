@@ -54,6 +54,25 @@ func (l rules) live(r *record, now int64) bool {
 	return true
 }
 
+// birthSkew is how far NotBefore may be ahead of a server's clock, in seconds, for it to make
+// sessions that count.
+const birthSkew = 60
+
+// birth gives when a session that is made now is born: not before NotBefore, which is rounded up,
+// and may be another server's now.
+func (l rules) birth(now int64) int64 {
+	if l.notBefore-now <= birthSkew {
+		return max(now, l.notBefore)
+	}
+	return now
+}
+
+// newborn gives the attributes of a session that is made now.
+func (l rules) newborn(now int64) attrs {
+	born := l.birth(now)
+	return attrs{born: born, until: born + l.lifetime}
+}
+
 // stamped gives a with what an item that others made lacks: birth, and an absolute end.
 func (l rules) stamped(a attrs, now int64) attrs {
 	if a.born == 0 {

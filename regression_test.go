@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -532,7 +533,7 @@ func TestTwoRevisionsOfOneID(t *testing.T) {
 }
 
 // unitsOf counts the write units of what handle does, and of a request after it that reads only.
-func unitsOf(t *testing.T, cfg dynasession.Config, handle func(*session)) (written, read float64) {
+func unitsOf(t *testing.T, cfg dynasession.Config, handle func(*session)) (written, read int) {
 	t.Helper()
 	db := dynamotest.NewServer()
 	defer db.Close()
@@ -545,19 +546,19 @@ func unitsOf(t *testing.T, cfg dynasession.Config, handle func(*session)) (writt
 	}))
 	db.ResetCalls()
 	browser.ok("/set")
-	_, written = db.Calls().Units()
+	_, created := db.Calls().Units()
 	db.ResetCalls()
 	browser.ok("/read")
-	_, read = db.Calls().Units()
-	return written, read
+	_, kept := db.Calls().Units()
+	return int(created), int(kept)
 }
 
 // TestCompressionCountsTheLock: under Lock, every request writes the item with its lock.
 func TestCompressionCountsTheLock(t *testing.T) {
 	for n := 800; n < 1000; n++ {
 		written, read := unitsOf(t, dynasession.Config{Concurrency: dynasession.Lock}, func(s *session) { s.Set("text", strings.Repeat("words ", n/6)) })
-		require.EqualValues(t, 1, written, n)
-		require.EqualValues(t, 2, read, "%d: locked, and released", n)
+		require.Equal(t, 1, written, n)
+		require.Equal(t, 2, read, "%d: locked, and released", n)
 	}
 }
 
@@ -571,5 +572,65 @@ func TestCompressionBesideMuchElse(t *testing.T) {
 		s.SetUser(strings.Repeat("u", 260))
 		s.Set("orders", ids)
 	})
-	assert.EqualValues(t, 1, written)
+	assert.Equal(t, 1, written)
+}
+
+// TestDeepValues: what encoding/json would not read again is not stored.
+func TestDeepValues(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	var deep any
+	for range 9999 {
+		deep = []any{deep}
+	}
+	for path, value := range map[string]any{"/deep": deep, "/too-deep": []any{deep}} {
+		sc.paths[path] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("deep", value) }
+	}
+	sc.ok("/deep")
+	assert.Equal(t, "deep n token", sc.ok("/read"))
+	assert.Equal(t, http.StatusInternalServerError, sc.get("/too-deep").Code)
+	assert.Equal(t, "deep n token", sc.ok("/read"))
+}
+
+// plainText encodes strings as they are, and so the empty one as nil.
+type plainText struct{ dynasession.JSON }
+
+func (plainText) Marshal(v any) ([]byte, error) { return append([]byte(nil), v.(string)...), nil }
+func (plainText) Unmarshal(data []byte, v any) error {
+	*v.(*string) = string(data)
+	return nil
+}
+
+func (plainText) Join(list []dynasession.KeyValue) ([]byte, error) {
+	quoted := make([]dynasession.KeyValue, len(list))
+	for i, kv := range list {
+		quoted[i] = dynasession.KeyValue{Key: kv.Key, Value: []byte(strconv.Quote(string(kv.Value)))}
+	}
+	return dynasession.JSON{}.Join(quoted)
+}
+
+func (plainText) Split(data []byte) ([]dynasession.KeyValue, error) {
+	list, err := dynasession.JSON{}.Split(data)
+	for i := range list {
+		list[i].Value = append([]byte(nil), strings.Trim(string(list[i].Value), `"`)...)
+	}
+	return list, err
+}
+
+// TestEmptyEncodings: a codec may encode a value as nothing. It is a value all the same.
+func TestEmptyEncodings(t *testing.T) {
+	sc := emptyScene(t, embedded(t), dynasession.Config{Codec: plainText{}})
+	sc.paths["/new"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		s.Set("full", "full")
+		s.Set("token", "")
+	}
+	sc.paths["/other"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("other", "x") }
+	sc.paths["/empty"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		sc.twin().get("/other")
+		dynasession.Update(s, "full", func(string) string { return "" })
+		_, ok := dynasession.Pop[string](s, "token")
+		assert.True(t, ok)
+	}
+	sc.ok("/new")
+	sc.ok("/empty")
+	assert.JSONEq(t, `{"full":"","other":"x"}`, sc.data())
 }

@@ -92,7 +92,7 @@ func Update[T any](s *Session, key string, f func(old T) T) {
 				return nil, err
 			}
 		}
-		return s.codec.Marshal(f(v))
+		return marshal(s.codec, f(v))
 	}
 	// f runs without the session's mutex: it is the caller's code.
 	for {
@@ -143,7 +143,7 @@ func Flashes[T any](s *Session) []T {
 // Setting the value that was loaded costs no write by itself. If another request has changed it
 // meanwhile, it is set if this one saves anything else, or if the response's header has gone.
 func (s *Session) Set(key string, v any) {
-	value, err := s.codec.Marshal(v)
+	value, err := marshal(s.codec, v)
 	c := change{key: key, op: opPut, value: value}
 	if err != nil {
 		c.err = fmt.Errorf("dynasession: setting key %q: %w", key, err)
@@ -159,6 +159,15 @@ func (s *Session) Decode(key string, v any) error {
 		return noKey(key)
 	}
 	return decode(s.codec, key, raw, v)
+}
+
+// marshal gives no nil, which is no value.
+func marshal(codec Codec, v any) ([]byte, error) {
+	value, err := codec.Marshal(v)
+	if value == nil {
+		value = []byte{}
+	}
+	return value, err
 }
 
 func noKey(key string) error { return fmt.Errorf("%w: %q", ErrNoKey, key) }
@@ -276,7 +285,7 @@ func (s *Session) storedAttrs() attrs {
 	if s.rec != nil {
 		return s.rules.stamped(s.rec.attrs, s.now().Unix())
 	}
-	return attrs{born: s.born, until: s.born + s.rules.lifetime}
+	return s.rules.newborn(s.born)
 }
 
 // SetUser says who has signed in, or with "" that nobody is any longer. The session gets
@@ -333,7 +342,7 @@ func (s *Session) Destroy() {
 	s.mutate(func() {
 		s.pend = s.pend.then(pending{destroy: true, victim: s.rec})
 		s.rec, s.id, s.vals, s.saving = nil, "", values{}, pending{}
-		s.born = epoch(s.now())
+		s.born = s.rules.birth(epoch(s.now()))
 		s.version++
 	})
 }
@@ -526,7 +535,7 @@ func (s *Session) settle(w *work, now *stored) {
 	}
 	s.rec, s.id, s.vals = now.rec, now.id, now.vals
 	if now.rec == nil {
-		s.born = epoch(s.now())
+		s.born = s.rules.birth(epoch(s.now()))
 	}
 	for i := range s.pend.changes {
 		c := &s.pend.changes[i]

@@ -92,13 +92,14 @@ func FromEnv(ctx context.Context) (*Store, error) {
 	return New(NewClient(aws), cfg)
 }
 
+// notBefore is rounded up, since births are rounded down: what was born in that second may be older.
 func notBefore(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	sec := epoch(t)
 	if t.Nanosecond() > 0 {
-		sec++ // born is rounded down: what was born in that second may be older
+		sec++
 	}
 	return sec
 }
@@ -163,7 +164,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	defer func() { op.end(err) }()
 
 	now := s.now().Unix()
-	r := &record{key: key, rev: 1, attrs: attrs{born: now, until: now + s.rules.lifetime}}
+	r := &record{key: key, rev: 1, attrs: s.rules.newborn(now)}
 	r.expires = s.rules.expiry(r.attrs, now)
 	if err := s.fill(r, data); err != nil {
 		return err

@@ -526,6 +526,28 @@ func TestNotBeforeRefusesOlderSessions(t *testing.T) {
 	})
 }
 
+// TestNotBeforeNow: a session that is made in NotBefore's second, or by a server whose clock is
+// behind, is not lost.
+func TestNotBeforeNow(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		time.Sleep(300 * time.Millisecond)
+		for _, ahead := range []time.Duration{0, time.Second, 30 * time.Second} {
+			b := newBrowser(c.t, c.visit(c.with(dynasession.Config{NotBefore: time.Now().Add(ahead)}), nil))
+			b.ok("/new")
+			assert.Equal(c.t, "live", b.ok("/"), ahead)
+		}
+		store := c.with(dynasession.Config{NotBefore: time.Now()})
+		id := store.CreateID()
+		require.NoError(c.t, store.Write(c.t.Context(), id, []byte(`{}`)))
+		_, err := store.Read(c.t.Context(), id)
+		assert.NoError(c.t, err)
+
+		b := newBrowser(c.t, c.visit(c.with(dynasession.Config{NotBefore: time.Now().Add(time.Hour)}), nil))
+		b.ok("/new")
+		assert.Equal(c.t, "new", b.ok("/"), "an announced end is not outlived")
+	})
+}
+
 func TestTouchedTimesOfASession(t *testing.T) {
 	const idle, touch = 10 * time.Minute, time.Minute
 	inBubble(t, dynasession.Config{IdleTimeout: idle, TouchAfter: touch}, func(c *timed) {

@@ -112,5 +112,10 @@ func split(codec Codec, data []byte) (values, error) {
 	if err != nil {
 		return values{}, err
 	}
+	for i := range list {
+		if list[i].Value == nil { // which is no value
+			list[i].Value = []byte{}
+		}
+	}
 	return newValues(list), nil
 }
