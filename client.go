@@ -102,7 +102,7 @@ func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.GetBody()
 	}
-	return c.client.Do(r)
+	return c.client.Do(r) //nolint:gosec // the SDK has made r
 }
 
 // pool sets what has the SDK's default.

@@ -424,6 +424,30 @@ func TestWriterAbilities(t *testing.T) {
 	h.ServeHTTP(unwrapper{bare, hijackable{rec}}, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	require.Equal(t, "false true false true", got)
 
+	for _, http2 := range []bool{false, true} { // net/http's own
+		told := make(chan bool, 2)
+		server := httptest.NewUnstartedServer(s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			n, ok := w.(interface{ CloseNotify() <-chan bool })
+			told <- ok
+			w.(http.Flusher).Flush()
+			<-n.CloseNotify()
+			told <- true
+		})))
+		server.EnableHTTP2 = http2
+		server.StartTLS()
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
+		require.NoError(t, err)
+		res, err := server.Client().Do(r)
+		require.NoError(t, err)
+		require.True(t, <-told)
+		require.Equal(t, http2, res.ProtoMajor == 2)
+		cancel()
+		require.True(t, <-told)
+		require.NoError(t, res.Body.Close())
+		server.Close()
+	}
+
 	// Each does what it says.
 	done := s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _, err := w.(http.Hijacker).Hijack()
@@ -431,7 +455,7 @@ func TestWriterAbilities(t *testing.T) {
 	}))
 	done.ServeHTTP(hijackable{rec}, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	flush := s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		assert.ErrorIs(t, http.NewResponseController(w).Flush(), errors.ErrUnsupported)
+		assert.ErrorIs(t, http.NewResponseController(w).Flush(), http.ErrNotSupported)
 	}))
 	flush.ServeHTTP(bare, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 }

@@ -2,7 +2,6 @@ package dynasession
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -60,7 +59,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 // unwrap, and flush past the save.
 func (w *response) FlushError() error {
 	if !w.can(isFlusher) {
-		return errors.ErrUnsupported
+		return http.ErrNotSupported
 	}
 	if err := w.request.commit(); err != nil {
 		return err
@@ -114,9 +113,14 @@ func (w *response) can(has func(http.ResponseWriter) bool) bool {
 func (w *response) writer() http.ResponseWriter {
 	flusher, hijacker := w.can(isFlusher), w.can(isHijacker)
 	_, pusher := w.ResponseWriter.(http.Pusher)
+	_, notifier := w.ResponseWriter.(closeNotifier)
 	switch {
 	case flusher && hijacker && pusher:
 		return flushHijackPusher{w}
+	case flusher && hijacker && notifier:
+		return http1Writer{flushHijacker{w}}
+	case flusher && pusher && notifier:
+		return http2Writer{flushPusher{w}}
 	case flusher && hijacker:
 		return flushHijacker{w}
 	case flusher && pusher:
@@ -133,6 +137,9 @@ func (w *response) writer() http.ResponseWriter {
 	return w
 }
 
+// closeNotifier is net/http's, which is deprecated. gin's Stream does not ask whether it is there.
+type closeNotifier interface{ CloseNotify() <-chan bool }
+
 // The types are pointers' size, so that making one allocates nothing.
 type (
 	flushWriter       struct{ *response }
@@ -142,7 +149,18 @@ type (
 	flushPusher       struct{ *response }
 	hijackPusher      struct{ *response }
 	flushHijackPusher struct{ *response }
+
+	// Of net/http's own writers.
+	http1Writer struct{ flushHijacker }
+	http2Writer struct{ flushPusher }
 )
+
+func (w *response) closeNotify() <-chan bool {
+	return w.ResponseWriter.(closeNotifier).CloseNotify()
+}
+
+func (w http1Writer) CloseNotify() <-chan bool { return w.closeNotify() }
+func (w http2Writer) CloseNotify() <-chan bool { return w.closeNotify() }
 
 func (w flushWriter) Flush()       { w.flush() }
 func (w flushHijacker) Flush()     { w.flush() }
