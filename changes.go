@@ -200,6 +200,9 @@ func (p *pending) attrs(a attrs, lifetime int64) attrs {
 	}
 	if p.remember != nil {
 		a.idle = p.remember.idle
+		if p.signIn != nil && a.idle == 0 && a.born+lifetime <= p.signIn.at {
+			a.born = p.signIn.at // it was remembered for longer, and who signs in begins anew
+		}
 		a.until = a.born + lifetime
 		if a.idle != 0 {
 			a.until = p.remember.at + a.idle

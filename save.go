@@ -71,7 +71,7 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 	if len(w.attrs.user) > maxUser {
 		return d, nil, fmt.Errorf("%w: a user of %d bytes, the limit is %d", ErrTooLarge, len(w.attrs.user), maxUser)
 	}
-	ended := w.limit != 0 && w.limit <= s.now().Unix() // by this request
+	ended := w.ended(s.rules, s.now().Unix())
 	switch {
 	case w.rec == nil && (ended || len(w.vals.list) == 0 && w.attrs.user == ""):
 		return d, nil, nil
@@ -106,6 +106,15 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		d = s.deliver(now)
 	}
 	return d, now, nil
+}
+
+// ended tells whether this request has ended the session: by LimitTo, or since Remember leaves it
+// no time any more.
+func (w *work) ended(l rules, now int64) bool {
+	if w.rec == nil {
+		return w.limit != 0 && w.limit <= now
+	}
+	return w.attrs.until <= now && l.stamped(w.rec.attrs, now).until > now
 }
 
 // unlock says that the lock is given up, by whatever write.
@@ -336,6 +345,9 @@ func (a *attempt) leaveLane() {
 func (a *attempt) try(ctx context.Context) (*stored, error) {
 	s, now := a.store, a.store.now().Unix()
 	attrs := a.pending.attrs(s.rules.stamped(a.base.attrs, now), s.rules.lifetime)
+	if s.rules.expiry(attrs, now) <= now { // it would be stored, and never seen again
+		return nil, fmt.Errorf("%w: session %s: its time is over", ErrGone, s.keys.ref(a.base.key))
+	}
 	var next *record
 	var id string
 	var err error

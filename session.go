@@ -310,7 +310,8 @@ func (s *Session) Renew() {
 
 // Remember lets the session last for d from now, used or not, instead of for IdleTimeout
 // and Lifetime: "remember me". Its cookie then outlives the browser. A d of 0 or less
-// undoes it. LimitTo's end still holds.
+// undoes it, and so ends a session that is older than Lifetime, unless SetUser is called too: then
+// Lifetime begins anew. LimitTo's end still holds.
 func (s *Session) Remember(d time.Duration) {
 	s.mutate(func() {
 		idle := seconds(max(d, 0))

@@ -398,6 +398,42 @@ func TestRememberUndoneAfterLifetimeEnds(t *testing.T) {
 	})
 }
 
+// TestSignInAfterRemember: a remembered user signs in again, without "remember me".
+func TestSignInAfterRemember(t *testing.T) {
+	inTime(t, dynasession.Config{}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, app{
+			"/remember": acts(func(s *dynasession.Session) { s.SetUser("alice"); s.Remember(30 * 24 * time.Hour) }),
+			"/sign-in":  acts(func(s *dynasession.Session) { s.Remember(0); s.SetUser("alice"); s.Set("k", 1) }),
+			"/user":     acts(func(s *dynasession.Session) { assert.Equal(c.t, "alice", s.User()) }),
+		}))
+		c.stop()
+		b.ok("/new")
+		b.ok("/remember")
+		c.pass(48 * time.Hour)
+		b.ok("/sign-in")
+		b.ok("/user")
+		c.pass(23*time.Hour + 30*time.Minute) // of the 24 of Lifetime
+		assert.Equal(c.t, "new", b.ok("/"), "idle for longer than an hour")
+	})
+}
+
+// TestRememberShorterThanTheHandler: as with a limit that has passed, nothing is stored that
+// nobody would see again.
+func TestRememberShorterThanTheHandler(t *testing.T) {
+	inTime(t, dynasession.Config{}, func(c *timed) {
+		slow := acts(func(s *dynasession.Session) {
+			s.Remember(time.Second)
+			c.pass(2 * time.Second)
+		})
+		b := newBrowser(c.t, c.visit(c.store, app{"/slow": slow}))
+		c.stop()
+		b.ok("/new")
+		b.ok("/slow")
+		assert.Empty(c.t, b.cookie())
+		assert.Empty(c.t, items(c.t, c.backend, c.table))
+	})
+}
+
 func TestLimitToCapsRemember(t *testing.T) {
 	inBubble(t, dynasession.Config{}, func(c *timed) {
 		var limit time.Time
