@@ -90,6 +90,7 @@ type request struct {
 	loaded    bool
 	committed bool          // the headers are going, or have gone
 	over      bool          // the handler has returned
+	settled   bool          // and all that it has changed is saved
 	loadEnds  chan struct{} // closed at the end of the load that is under way; nil: nobody waits
 	sess      *Session
 	err       error // of the load
@@ -287,20 +288,25 @@ func (q *request) finish() {
 	case committed:
 	case err != nil:
 		q.fail(err)
-	default:
-		_ = q.commit() // ErrorHandler has told
+	case q.commit() == nil && sess != nil: // else ErrorHandler has told
+		q.saveLate(sess)
 	}
 }
 
-// saveLate saves what was changed after the headers had gone.
+// saveLate saves what was changed after the headers had gone, and then what a goroutine of the
+// handler's has changed meanwhile.
 func (q *request) saveLate(sess *Session) {
 	q.saves.Lock()
 	defer q.saves.Unlock()
-	if q.saved && !sess.changed() {
-		return
-	}
+	var err error
 	ctx := context.WithoutCancel(q.Context)
-	if err := q.save(ctx, sess, true); err != nil {
+	for n := 0; n < 2 && err == nil && (!q.saved || sess.changed()); n++ {
+		err = q.save(ctx, sess, true)
+	}
+	q.mu.Lock()
+	q.settled = err == nil
+	q.mu.Unlock()
+	if err != nil {
 		q.store.cfg.Logger.ErrorContext(ctx, "dynasession: a change after the response's headers is lost", "session", sess, "error", err)
 		q.store.report(ctx, "late save", sess.Ref(), err)
 	}
@@ -319,8 +325,15 @@ func (q *request) end() {
 
 // release marks the session's request as over, and gives up a lock that no save has.
 func (q *request) release(sess *Session) {
-	if l := sess.end(); l != nil {
+	l, changed := sess.end()
+	if l != nil {
 		q.store.release(q.Context, l)
+	}
+	q.mu.Lock()
+	lost := changed && q.settled // of a save that has failed, the error is told
+	q.mu.Unlock()
+	if lost {
+		q.orphaned()
 	}
 }
 

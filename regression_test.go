@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"mime/multipart"
 	"net/http"
@@ -124,6 +125,31 @@ func TestSetOfWhatWasLoaded(t *testing.T) {
 		}
 		sc.ok("/stream-past-logout")
 	})
+}
+
+// TestChangeDuringTheLastSave: what a goroutine of the handler's changes while the handler's
+// changes are saved is saved too, and what it changes during that is told.
+func TestChangeDuringTheLastSave(t *testing.T) {
+	for name, early := range map[string]bool{"when the handler returns": false, "after the header": true} {
+		t.Run(name, func(t *testing.T) {
+			b := embedded(t)
+			var log bytes.Buffer
+			sc := newScene(t, b, dynasession.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			sc.paths["/"] = func(s *session, w http.ResponseWriter, _ *http.Request) {
+				if early {
+					w.WriteHeader(http.StatusOK)
+				}
+				s.Set("a", 1)
+				atUpdate(b, func() {
+					s.Set("b", 2)
+					atUpdate(b, func() { s.Set("c", 3) })
+				})
+			}
+			sc.ok("/")
+			assert.JSONEq(t, `{"n":0,"token":"t","a":1,"b":2}`, sc.data())
+			assert.Contains(t, log.String(), "after its request ended")
+		})
+	}
 }
 
 // TestUserDuringASave: a save that is under way hides no change.

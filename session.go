@@ -461,13 +461,14 @@ func (s *Session) atRest() *record {
 	return s.rec
 }
 
-// end marks the request as over. It gives the lock that is left to be given up.
-func (s *Session) end() *lease {
+// end marks the request as over. It gives the lock that is left to be given up, and tells whether
+// changes are left.
+func (s *Session) end() (l *lease, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lease
+	l = s.lease
 	s.ended, s.lease = true, nil
-	return l
+	return l, s.pend.any()
 }
 
 // work is what one save takes on.
