@@ -93,10 +93,11 @@ type request struct {
 	settled   bool          // and all that it has changed is saved
 	loadEnds  chan struct{} // closed at the end of the load that is under way; nil: nobody waits
 	sess      *Session
-	err       error // of the load
-	gaveUp    error // why a caller of Load has no session, though others may
-	unsaved   error // of the last Session.Save, as long as no other has succeeded
-	failed    error // why ErrorHandler has answered
+	err       error      // of the load
+	gaveUp    error      // why a caller of Load has no session, though others may
+	unsaved   error      // of the last Session.Save, as long as no other has succeeded
+	failed    error      // why ErrorHandler has answered
+	inner     []*request // of other stores, whose cookies are in the header
 
 	saves     sync.Mutex // one at a time; taken before mu
 	saved     bool       // by one of them
@@ -232,8 +233,22 @@ func (q *request) save(ctx context.Context, sess *Session, headersSent bool) err
 	if d.cookie != cookieKeep && !headersSent {
 		q.delivered = d
 		q.store.cookie.write(q.response.Header(), d)
+		if outer, ok := q.Context.Value(requestKey{}).(*request); ok {
+			outer.deliver(q)
+		}
 	}
 	return err
+}
+
+// deliver remembers that inner has put a cookie into the header: its session is saved, whatever
+// becomes of the response.
+func (q *request) deliver(inner *request) {
+	q.mu.Lock()
+	q.inner = append(q.inner, inner)
+	q.mu.Unlock()
+	if outer, ok := q.Context.Value(requestKey{}).(*request); ok {
+		outer.deliver(inner)
+	}
 }
 
 // open tells whether the response is still the handler's.
@@ -255,6 +270,7 @@ func (q *request) clearCorrupt(err error) {
 func (q *request) fail(err error) {
 	q.mu.Lock()
 	q.committed, q.failed = true, err
+	inner := q.inner
 	q.mu.Unlock()
 	h := q.response.Header()
 	clear(h)
@@ -263,6 +279,11 @@ func (q *request) fail(err error) {
 	}
 	varyByCookie(h)
 	q.store.cookie.write(h, q.delivered) // of a Save that has succeeded
+	for _, in := range inner {
+		in.saves.Lock()
+		in.store.cookie.write(h, in.delivered)
+		in.saves.Unlock()
+	}
 	q.clearCorrupt(err)
 	w := &errorWriter{ResponseWriter: q.response.ResponseWriter}
 	q.store.cfg.ErrorHandler(w, q.r, err)

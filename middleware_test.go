@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -549,6 +550,42 @@ func TestNested(t *testing.T) {
 	require.Len(t, w.Header()["Set-Cookie"], 2)
 	require.Equal(t, "2 20", br.ok("/"))
 	require.Len(t, items(t, b, table), 2)
+}
+
+// TestNestedOuterFails: what the inner store has saved by then reaches its browser.
+func TestNestedOuterFails(t *testing.T) {
+	b := embedded(t)
+	var stores []*dynasession.Store
+	for _, name := range []string{"outer", "middle", "inner"} {
+		stores = append(stores, newStore(t, b, dynasession.Config{Name: name}))
+	}
+	fail := false
+	h := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var counts []int
+		for i, s := range stores {
+			sess, err := s.Load(r.Context())
+			if !assert.NoError(t, err) {
+				return
+			}
+			dynasession.Update(sess, "n", func(n int) int { return n + 1 })
+			sess.Renew()
+			if fail && i == 0 {
+				sess.Set("bad", func() {})
+			}
+			n, _ := dynasession.Get[int](sess, "n")
+			counts = append(counts, n)
+		}
+		fmt.Fprint(w, counts)
+	}))
+	for _, s := range slices.Backward(stores) {
+		h = s.Middleware(h)
+	}
+	br := newBrowser(t, h)
+	br.ok("/")
+	fail = true
+	require.Equal(t, http.StatusInternalServerError, br.get("/").Code)
+	fail = false
+	require.Equal(t, "[2 3 3]", br.ok("/"))
 }
 
 // TestSaveShowsTheMergedState: and what is changed later is saved too.
