@@ -162,6 +162,8 @@ type modelSession struct {
 	wrote, renew bool
 	ended        bool  // Destroy, of what had been stored
 	asked        int64 // LimitTo's end
+	remembered   bool  // Remember, of any kind
+	signedIn     int64 // when
 }
 
 func emptyModel() modelSession {
@@ -189,7 +191,13 @@ func (m *modelSession) expiry() int64 {
 func (m *modelSession) save() error {
 	empty := len(m.vals)+len(m.flashes) == 0 && m.user == ""
 	now := time.Now().Unix()
-	over := m.asked != 0 && m.asked <= now
+	if life := int64(modelLifetime.Seconds()); m.remembered && m.idle == 0 && m.signedIn != 0 && m.born+life <= m.signedIn {
+		m.born = m.signedIn
+		if m.until = m.born + life; m.limit != 0 {
+			m.until = min(m.until, m.limit)
+		}
+	}
+	over := m.asked != 0 && m.asked <= now || m.remembered && m.live() && m.until <= now
 	switch {
 	case !m.stored && (over || empty):
 		return nil
@@ -207,7 +215,7 @@ func (m *modelSession) save() error {
 		return dynasession.ErrGone
 	}
 	m.expires = m.expiry()
-	m.stored, m.wrote, m.renew, m.ended, m.asked = true, false, false, false, 0
+	m.stored, m.wrote, m.renew, m.ended, m.asked, m.remembered, m.signedIn = true, false, false, false, 0, false, 0
 	return nil
 }
 
@@ -329,7 +337,7 @@ func (r *sessionRun) apply(s *dynasession.Session, o sessionOp) {
 		m.flashes = nil
 	case "SetUser":
 		s.SetUser(o.key)
-		m.wrote, m.renew, m.user = true, true, o.key
+		m.wrote, m.renew, m.user, m.signedIn = true, true, o.key, now.Unix()
 	case "Renew":
 		s.Renew()
 		m.renew = true
@@ -353,7 +361,7 @@ func (r *sessionRun) apply(s *dynasession.Session, o sessionOp) {
 }
 
 func (m *modelSession) remember(d time.Duration) {
-	m.wrote = true
+	m.wrote, m.remembered = true, true
 	if d <= 0 {
 		m.idle = 0
 		m.until = m.born + int64(modelLifetime.Seconds())

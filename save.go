@@ -111,10 +111,10 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 // ended tells whether this request has ended the session: by LimitTo, or since Remember leaves it
 // no time any more.
 func (w *work) ended(l rules, now int64) bool {
-	if w.rec == nil {
-		return w.limit != 0 && w.limit <= now
+	if w.limit != 0 && w.limit <= now {
+		return true
 	}
-	return w.attrs.until <= now && l.stamped(w.rec.attrs, now).until > now
+	return w.remember != nil && w.attrs.until <= now && w.rec != nil && l.live(w.rec, now)
 }
 
 // unlock says that the lock is given up, by whatever write.

@@ -6,11 +6,16 @@ import "slices"
 // faster than a map, and makes none.
 const linearKeys = 16
 
+// maxMoved is how many deletions an index is used for before it is made anew: it costs as much as
+// a thousand deletions' looking around.
+const maxMoved = 64
+
 // values is an ordered set of keyed, encoded values. The encodings are never changed
 // in place, so copies of the set share them.
 type values struct {
 	list  []KeyValue
-	index map[string]int // of list; there once that is longer than linearKeys
+	index map[string]int // of list, or up to moved places behind; there once that is longer than linearKeys
+	moved int
 }
 
 // newValues takes list over. Of a key that is there twice, the last one counts, at
@@ -34,10 +39,13 @@ func newValues(list []KeyValue) values {
 
 func (v *values) find(key string) int {
 	if v.index != nil {
-		if i, ok := v.index[key]; ok {
-			return i
+		i, ok := v.index[key]
+		if !ok {
+			return -1
 		}
-		return -1
+		for i = min(i, len(v.list)-1); v.list[i].Key != key; i-- {
+		}
+		return i
 	}
 	for i := range v.list {
 		if v.list[i].Key == key {
@@ -74,13 +82,17 @@ func (v *values) delete(key string) {
 		return
 	}
 	v.list = slices.Delete(v.list, i, i+1)
-	if v.index != nil {
+	if v.index == nil {
+		return
+	}
+	delete(v.index, key)
+	if v.moved++; v.moved > maxMoved {
 		v.reindex()
 	}
 }
 
 func (v *values) reindex() {
-	v.index = make(map[string]int, len(v.list))
+	v.index, v.moved = make(map[string]int, len(v.list)), 0
 	for i := range v.list {
 		v.index[v.list[i].Key] = i
 	}
