@@ -61,6 +61,8 @@ func large() []struct{ name, data string } {
 		{"keys twice, R", repeat(mb, "", "k|i:5;", "r|R:1;")},
 		{"keys twice inside, R", repeat(mb, "k|a:%d:{", "i:0;N;", "}r|R:1;")},
 		{"levels from the inside", levelsFromInside(mb)},
+		{"references to the array around", repeat(mb, "k|a:%d:{", "i:%d;R:1;", "}")},
+		{"handles of the object around", repeat(mb, `k|O:1:"A":%d:{`, "i:%d;r:1;", "}")},
 	}
 	many := manyReferences(mb)
 	for _, name := range slices.Sorted(maps.Keys(many)) {
@@ -100,7 +102,15 @@ var largeTargets = []struct {
 	{"struct", func() any { return new(struct{ Name string }) }}, // skips all that there is
 	{"slice", func() any { return new([]any) }},
 	{"slice of structs", func() any { return new([]map[any]struct{ Name string }) }},
+	{"slices of slices", func() any { return new(slicesOf) }},
+	{"maps of maps", func() any { return new(mapsOf) }},
 }
+
+// As deep as references go.
+type (
+	slicesOf []slicesOf
+	mapsOf   map[any]mapsOf
+)
 
 // BenchmarkLarge decodes, splits and joins sessions of 1 MB. None should take longer than 20 times what plain strings
 // take to decode as a Value:

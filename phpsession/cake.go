@@ -1,6 +1,7 @@
 package phpsession
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -12,8 +13,8 @@ import (
 
 // Lookup gives the value at a dotted path, as CakePHP reads it: "Auth.User.id" is
 // $_SESSION['Auth']['User']['id']. A part may name the key of an array, a property of an
-// object, or a field of CakePHP's entities. Like CakePHP it gives no null. It gives false when there is
-// nothing, or nothing that decodes as a T.
+// object, a field of CakePHP's entities, or an element of an ArrayObject or ArrayIterator, as PHP 7.4 and later
+// serialize them. Like CakePHP it gives no null. It gives false when there is nothing, or nothing that decodes as a T.
 func Lookup[T any](s *dynasession.Session, path string) (T, bool) {
 	var v, zero T
 	key, rest, dotted := strings.Cut(path, ".")
@@ -44,15 +45,7 @@ func (d *decoder) lookup(pos int, l *lookup) error {
 		if err != nil {
 			return err
 		}
-		at := -1
-		for _, fields := range entityFields {
-			if t.kind == 'O' && at < 0 {
-				at = d.member(&t, fields, part)
-			}
-		}
-		if at < 0 {
-			at = d.member(&t, part)
-		}
+		at := d.element(&t, part)
 		if at < 0 {
 			return nil
 		}
@@ -65,6 +58,66 @@ func (d *decoder) lookup(pos int, l *lookup) error {
 	l.found = err == nil
 	return err
 }
+
+// element gives where the value begins that a part of a path names in t; -1 for none.
+func (d *decoder) element(t *token, part string) int {
+	for left := arrayObjects; ; left-- {
+		elements, ok := d.arrayObject(t)
+		if !ok {
+			break
+		}
+		inner, err := d.head(elements)
+		if err != nil || left == 0 {
+			return -1
+		}
+		t = &inner
+	}
+	for _, fields := range entityFields {
+		if t.kind != 'O' {
+			break
+		}
+		if at := d.member(t, fields, part); at >= 0 {
+			return at
+		}
+	}
+	return d.member(t, part)
+}
+
+// arrayObjects is how many ArrayObjects may hold one another: bad data has them without end.
+const arrayObjects = 8
+
+// arrayObject gives where the elements of t are, if that is an ArrayObject, an ArrayIterator, or of a class made of
+// them: all have the keys 0 to 3, of flags, elements, properties, and the iterator's class. The last may be missing, but
+// then other classes look the same.
+func (d *decoder) arrayObject(t *token) (elements int, ok bool) {
+	if t.kind != 'O' || t.n != 4 && (t.n != 3 || string(t.text) != "ArrayObject" && string(t.text) != "ArrayIterator") {
+		return 0, false
+	}
+	var at [4]int
+	var kinds [4]byte
+	n := 0
+	_, err := d.each(t, func(k *token, pos int) (int, error) {
+		if k.kind != 'i' || parseInt(k.text) != int64(n) {
+			return 0, errNoArrayObject
+		}
+		v, err := d.head(pos)
+		if err != nil {
+			return 0, err
+		}
+		at[n], kinds[n] = pos, v.kind
+		n++
+		return d.skip(pos, 0)
+	})
+	switch {
+	case err != nil || kinds[0] != 'i' || kinds[2] != 'a' || n == 4 && kinds[3] != 'N' && kinds[3] != 's':
+		return 0, false
+	case kinds[1] == 'a' || kinds[1] == 'O':
+		return at[1], true
+	}
+	return at[2], kinds[1] == 'N' // its elements are its own properties
+}
+
+var errNoArrayObject = errors.New("phpsession: no ArrayObject")
 
 // head gives the token at pos, or of what a reference there leads to.
 func (d *decoder) head(pos int) (t token, err error) {

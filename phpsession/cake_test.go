@@ -73,6 +73,49 @@ func TestLookup(t *testing.T) {
 	})
 }
 
+// TestLookupArrayObjects: what is an ArrayAccess to PHP is read as an array, as CakePHP reads it.
+func TestLookupArrayObjects(t *testing.T) {
+	const elements = `a:2:{s:2:"id";i:7;s:4:"user";a:1:{s:4:"role";s:5:"admin";}}`
+	object := func(class, elements, properties string) string {
+		return `O:` + strconv.Itoa(len(class)) + `:"` + class + `":4:{i:0;i:0;i:1;` + elements + `i:2;` + properties + `i:3;N;}`
+	}
+	inner := object("ArrayObject", elements, `a:0:{}`)
+	for name, auth := range map[string]string{ // as php -r 'echo serialize(new ArrayObject(...));' writes them
+		"ArrayObject":        inner,
+		"ArrayIterator":      object("ArrayIterator", elements, `a:0:{}`),
+		"a class of its own": object("App\\Bag", elements, "a:2:{s:3:\"own\";i:1;s:4:\"\x00*\x00p\";i:2;}"),
+		"another iterator":   strings.Replace(strings.Replace(inner, `i:3;N;`, `i:3;s:2:"It";`, 1), `i:0;i:0;`, `i:0;i:2;`, 1),
+		"of an ArrayObject":  object("ArrayIterator", object("ArrayObject", inner, `a:0:{}`), `a:0:{}`),
+		"of an object":       object("ArrayObject", strings.Replace(elements, `a:2`, `O:1:"P":2`, 1), `a:0:{}`),
+		"of itself":          `O:4:"Self":4:{i:0;i:16777216;i:1;N;i:2;` + elements + `i:3;N;}`,
+		"an early one":       `O:11:"ArrayObject":3:{i:0;i:0;i:1;` + elements + `i:2;a:0:{}}`, // PHP reads it too
+		"the same one again": `r:2;`,
+		"of the same one":    object("ArrayObject", `r:2;`, `a:0:{}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			withPHP(t, `in|a:1:{s:1:"x";`+inner+`}Auth|`+auth, func(_ *shared, s *dynasession.Session) {
+				found(t, s, "Auth.id", 7)
+				found(t, s, "Auth.user.role", "admin")
+				found(t, s, "in.x.user", map[string]string{"role": "admin"})
+				for _, path := range []string{"Auth.0", "Auth.1", "Auth.1.id", "Auth.own", "Auth.p", "Auth.none", "Auth.id.more"} {
+					missing[any](t, s, path)
+				}
+			})
+		})
+	}
+	// What only looks alike is an object as others are; what holds itself has no elements.
+	withPHP(t, `q|O:8:"SplQueue":3:{i:0;i:4;i:1;a:1:{i:0;i:5;}i:2;a:0:{}}`+
+		`o|O:1:"A":4:{i:0;s:1:"x";i:1;a:1:{i:0;i:5;}i:2;a:0:{}i:3;N;}`+
+		`p|O:1:"A":4:{i:0;i:1;i:1;a:1:{i:0;i:5;}i:2;i:3;i:4;N;}`+
+		`self|O:11:"ArrayObject":4:{i:0;i:0;i:1;r:18;i:2;a:0:{}i:3;N;}`, func(_ *shared, s *dynasession.Session) {
+		found(t, s, "q.1.0", 5)
+		found(t, s, "o.0", "x")
+		found(t, s, "o.1.0", 5)
+		found(t, s, "p.2", 3)
+		missing[any](t, s, "self.0")
+	})
+}
+
 func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const tail = `s:7:"timeout";i:10;}Auth|a:1:{s:2:"id";i:7;}`

@@ -131,9 +131,10 @@ func (d *decoder) target(t *token) (int, error) {
 	return d.refs[i].to, nil
 }
 
-// room is how much to make ready for n pairs.
+// room is how much to make ready for n pairs. In values that share, n may be wrong. Where references have led, the
+// same pairs may be begun again at each level, and none of them ended.
 func (d *decoder) room(n int) int {
-	if d.shared { // n may be wrong
+	if d.shared || d.following > 0 {
 		return min(n, 16)
 	}
 	return n
@@ -147,6 +148,8 @@ var (
 	typeObject  = reflect.TypeFor[*Object]()
 	typeCustom  = reflect.TypeFor[*Custom]()
 	typeEnum    = reflect.TypeFor[Enum]()
+	ownObject   = reflect.TypeFor[Object]()
+	ownCustom   = reflect.TypeFor[Custom]()
 	typeTime    = reflect.TypeFor[time.Time]()
 	typeText    = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
@@ -156,7 +159,7 @@ func (d *decoder) value(pos, depth int, rv reflect.Value) (end int, err error) {
 	switch rv.Type() {
 	case typeValue:
 		return d.fill(pos, depth, rv.Addr().Interface().(*Value))
-	case typeArray, typeObject, typeCustom, typeEnum:
+	case typeArray, typeObject, typeCustom, typeEnum, ownObject, ownCustom:
 		return d.fixed(pos, depth, rv)
 	case typePointer: // the same one, where PHP has a reference
 		v, end, err := d.pointer(pos, depth)
@@ -502,7 +505,7 @@ func (d *decoder) time(t *token, depth int, rv reflect.Value) (end int, err erro
 			return 0, &textError{t.start, typeTime, err}
 		}
 	default: // an abbreviation, which many zones share
-		if php.Zone != "UTC" && php.Zone != "Z" {
+		if php.Zone != "UTC" && php.Zone != "GMT" && php.Zone != "Z" {
 			return 0, mismatch(t, typeTime)
 		}
 	}
@@ -575,7 +578,7 @@ func (d *decoder) anyArray(t *token, depth int) (v any, end int, err error) {
 	return m, end, nil
 }
 
-// fixed decodes into one of the types that a Value holds.
+// fixed decodes into one of the types that a Value holds, or that it holds a pointer to.
 func (d *decoder) fixed(pos, depth int, rv reflect.Value) (end int, err error) {
 	var x Value
 	if end, err = d.fill(pos, depth, &x); err != nil {
@@ -585,7 +588,11 @@ func (d *decoder) fixed(pos, depth int, rv reflect.Value) (end int, err error) {
 		rv.SetZero()
 		return end, nil
 	}
-	if v := reflect.ValueOf(x.V); v.Type() == rv.Type() {
+	v := reflect.ValueOf(x.V)
+	if v.Kind() == reflect.Pointer && rv.Kind() != reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Type() == rv.Type() {
 		rv.Set(v)
 		return end, nil
 	}

@@ -31,9 +31,12 @@
 //	          for the keys 0, 1, 2 and so on, a map[string]any for string keys, else a
 //	          map[any]any of int64 and string keys
 //	object    structs and maps, by the names of its properties, whatever their visibility;
-//	          a time.Time for PHP's DateTime and its like; in an any, an *[Object]
+//	          [Object]; a time.Time for PHP's DateTime and its like; in an any, an *[Object]
 //	enum      [Enum]
-//	custom    *[Custom], an object with an encoding of its own
+//	custom    [Custom], an object with an encoding of its own; in an any, a *[Custom]
+//
+// A DateTime's zone may be an offset of hours and minutes, a name like Europe/Berlin, or UTC, GMT or Z. Other
+// abbreviations, as EST, do not decode as a time.Time, since zones share them.
 //
 // A struct's fields are named by tags, `php:"name"`; without one, by their own names. The
 // option omitempty leaves zero values out, the name "-" the field. Fields of embedded structs
@@ -46,8 +49,9 @@
 // Values encode the other way round: slices as arrays with the keys 0, 1, 2 and so on,
 // maps with their keys sorted, structs as arrays, what implements encoding.TextMarshaler, by itself or by a pointer, as a
 // string, nil pointers as null, nil slices and maps as empty arrays. What PHP had as an object
-// stays one only in a [Value]. A reference to the value itself, where that is an object, stays one if the *Value that
-// was decoded is encoded; a copy of that Value holds a handle of the object instead (r: for R:).
+// stays one only in a [Value], an [Object] or a [Custom]. By a pointer that is the same object wherever the pointer is,
+// else one of its own each time. A zero Object, Custom or Enum by value is null. A reference to the value itself, where
+// that is an object, stays one if the *Value that was decoded is encoded; a copy of that Value holds a handle of the object instead (r: for R:).
 //
 // # What keeps its bytes
 //

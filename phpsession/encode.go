@@ -133,12 +133,29 @@ func (e *encoder) any(v any, depth int) error {
 			e.root = v
 		}
 		return e.array(v, depth)
-	case *Object, *Custom, Enum:
+	case *Object, *Custom:
 		return e.object(v, depth)
+	case Object, Custom, Enum:
+		return e.byValue(v, depth)
 	default:
 		return e.reflected(reflect.ValueOf(v), depth)
 	}
 	return nil
+}
+
+// byValue writes an Object, Custom or Enum. The zero value is what null decodes as.
+func (e *encoder) byValue(v any, depth int) error {
+	if reflect.ValueOf(v).IsZero() {
+		e.null()
+		return nil
+	}
+	switch o := v.(type) { // each is an object of its own
+	case Object:
+		v = &o
+	case Custom:
+		v = &o
+	}
+	return e.object(v, depth)
 }
 
 func (e *encoder) boolean(b bool) {

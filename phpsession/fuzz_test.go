@@ -99,6 +99,7 @@ func FuzzUnmarshal(f *testing.F) {
 		reflect.TypeFor[any](), reflect.TypeFor[phpsession.Value](), reflect.TypeFor[phpsession.Array](), reflect.TypeFor[*phpsession.Object](),
 		reflect.TypeFor[inner](), reflect.TypeFor[[]inner](), reflect.TypeFor[map[string]inner](), reflect.TypeFor[map[int]string](),
 		reflect.TypeFor[[]*phpsession.Value](), reflect.TypeFor[[2][]byte](), reflect.TypeFor[time.Time](), reflect.TypeFor[map[any]float64](),
+		reflect.TypeFor[[]phpsession.Object](), reflect.TypeFor[phpsession.Custom](), reflect.TypeFor[phpsession.Enum](),
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := string(data)

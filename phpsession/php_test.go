@@ -157,6 +157,44 @@ func TestNumericKeys(t *testing.T) {
 	}
 }
 
+// TestLookupIsCakes: Lookup finds what CakePHP's Hash::get finds in PHP's own objects that are read as arrays.
+func TestLookupIsCakes(t *testing.T) {
+	paths := []string{"id", "user.x", "user", "list.0.id", "0", "1", "1.id", "2", "own", "pro", "none", "user.none", "null"}
+	quoted, err := json.Marshal(paths)
+	require.NoError(t, err)
+	php := startPHP(t, "php")
+	php.change(nil, `class Bag extends ArrayObject { public $own = 1; protected $pro = 2; }
+		class Items extends ArrayIterator {}
+		class Own extends ArrayObject { public $id = 7; public $user = ['x' => 3]; function __construct() { parent::__construct($this); } }
+		class Plainly { public $id = 7; public $user = ['x' => 3]; }`)
+	for _, code := range []string{
+		`new ArrayObject($a)`, `new ArrayIterator($a)`, `new RecursiveArrayIterator($a)`, `new Bag($a)`, `new Items($a)`, `new Own`,
+		`new ArrayObject(new Plainly)`, `new ArrayObject(new Bag($a))`, `(new ArrayObject($a))->getIterator()`, `new Bag(new Items(new Own))`,
+		`new ArrayObject($a, ArrayObject::ARRAY_AS_PROPS, 'Items')`, `new ArrayObject([])`, `new ArrayObject([5, ['id' => 6]])`,
+		`new ArrayObject(['id' => &$s['before'], 'user' => new Bag(['x' => 3])])`, `['user' => $s['bag'], 'id' => 7]`, `new Items($s['bag'])`,
+	} {
+		made := php.change(nil, `$a = ['id' => 7, 'user' => ['x' => 3], 'list' => [new ArrayObject(['id' => 8])], 'null' => null];
+			$s['before'] = 5; $s['bag'] = new Bag($a); $s['Auth'] = `+code+`;
+			$s['found'] = [];
+			foreach (`+string(quoted)+` as $path) {
+				$data = $s['Auth'];
+				foreach (explode('.', $path) as $key) {
+					$data = (is_array($data) || $data instanceof ArrayAccess) && isset($data[$key]) ? $data[$key] : null;
+				}
+				$s['found'][$path] = $data;
+			}`)
+		withPHP(t, string(made.Data), func(_ *shared, s *dynasession.Session) {
+			want, ok := dynasession.Get[map[string]any](s, "found")
+			require.True(t, ok, code)
+			for _, path := range paths {
+				got, ok := phpsession.Lookup[any](s, "Auth."+path)
+				assert.Equal(t, want[path], got, "%s: %s", code, path)
+				assert.Equal(t, want[path] != nil, ok, "%s: %s", code, path)
+			}
+		})
+	}
+}
+
 // TestRound: sessions that PHP makes and stores, of which a request of Go changes one key, and then one of PHP another.
 func TestRound(t *testing.T) {
 	const sessions = 400 // in each format

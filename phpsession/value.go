@@ -14,7 +14,8 @@ import (
 // Where PHP has a reference (&), two places hold the same *Value; where it has one object
 // in two places, both hold the same *Object. A tree may so contain itself.
 //
-// A Value that is read and stored again is, to PHP, the value that it was.
+// A Value that is read and stored again is, to PHP, the value that it was. Of an object with a reference to itself
+// that is so only if the *Value is stored into which it was read.
 type Value struct{ V any }
 
 // An Array is a PHP array: pairs in order. Keys are int64 or string; as in PHP, a decimal string that
@@ -30,16 +31,18 @@ type Pair struct {
 // An Object is a PHP object: its class, and its properties in order, under the
 // names that PHP's array cast gives them: "name" for a public one, "\x00*\x00name" for a
 // protected one, "\x00Class\x00name" for one that is private to Class. [Pair.Property] takes a
-// name apart. What a class's __serialize gave may have int64 keys too.
+// name apart. What a class's __serialize gave may have int64 keys too. The zero Object is null, if it is
+// encoded by value.
 type Object struct {
 	Class      string
 	Properties []Pair
 }
 
-// A Custom is a PHP object with an encoding of its own (Serializable), which is kept as it is.
+// A Custom is a PHP object with an encoding of its own (Serializable), which is kept as it is. The zero
+// Custom is null, if it is encoded by value.
 type Custom struct{ Class, Data string }
 
-// An Enum is a case of a PHP enum.
+// An Enum is a case of a PHP enum. The zero Enum is null.
 type Enum struct{ Class, Case string }
 
 // Property gives the name of an object's property, "public", "protected" or
@@ -73,10 +76,19 @@ func (a Array) Get(key any) *Value {
 }
 
 // Set sets key, an int or a string, to v, anything that encodes. A value that others reference is
-// changed for them too, as in PHP.
+// changed for them too, as in PHP. Of a *Value, as Get gives it, Set makes a copy, as PHP's assignment does: also of
+// the arrays in it, while objects stay the same ones. References in it are between parts of the copy then. A nil
+// *Value is null.
 func (a *Array) Set(key, v any) {
-	x, ok := v.(Value)
-	if !ok {
+	var x Value
+	switch v := v.(type) {
+	case Value:
+		x = v
+	case *Value:
+		if v != nil {
+			x = *copied(v, map[*Value]*Value{})
+		}
+	default:
 		x = Value{v}
 	}
 	if old := a.Get(key); old != nil {
@@ -84,6 +96,23 @@ func (a *Array) Set(key, v any) {
 		return
 	}
 	*a = append(*a, Pair{arrayKey(key), &x})
+}
+
+// copied copies v with the arrays in it. known are the copies that there are.
+func copied(v *Value, known map[*Value]*Value) *Value {
+	if c := known[v]; c != nil || v == nil {
+		return c
+	}
+	c := &Value{v.V}
+	known[v] = c // before what is in it, which may be itself
+	if pairs, ok := v.V.(Array); ok {
+		own := make(Array, len(pairs))
+		for i, p := range pairs {
+			own[i] = Pair{p.Key, copied(p.Value, known)}
+		}
+		c.V = own
+	}
+	return c
 }
 
 // Get gives the value of a property by its name, whatever its visibility; nil for none.

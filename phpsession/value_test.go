@@ -110,6 +110,74 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
+// roundTrip decodes data, and gives what that encodes as.
+func roundTrip[T any](t *testing.T, data string) (v T, again string) {
+	t.Helper()
+	v = unmarshal[T](t, data)
+	encoded, err := phpsession.PHP{}.Marshal(v)
+	require.NoError(t, err, data)
+	return v, string(encoded)
+}
+
+// TestByValue: objects decode and encode without pointers too, and each is one of its own then.
+func TestByValue(t *testing.T) {
+	const o, c, e = "O:1:\"A\":2:{s:1:\"x\";i:1;s:4:\"\x00*\x00y\";N;}", `C:1:"L":3:{}:{}`, `E:6:"Suit:H";`
+	plain, custom, enum := object{Class: "A", Properties: []pair{{Key: "x", Value: &value{V: int64(1)}}, {Key: "\x00*\x00y", Value: &value{}}}},
+		phpsession.Custom{Class: "L", Data: "}:{"}, phpsession.Enum{Class: "Suit", Case: "H"}
+
+	gotObject, again := roundTrip[object](t, o)
+	assert.Equal(t, plain, gotObject)
+	assert.Equal(t, o, again)
+	gotCustom, again := roundTrip[phpsession.Custom](t, c)
+	assert.Equal(t, custom, gotCustom)
+	assert.Equal(t, c, again)
+	type all struct {
+		O object
+		P **object
+		C phpsession.Custom
+		E phpsession.Enum
+		Q *phpsession.Enum
+		L []object
+		M map[string]phpsession.Custom
+		N [1]phpsession.Enum
+	}
+	data := `a:8:{s:1:"O";` + o + `s:1:"P";` + o + `s:1:"C";` + c + `s:1:"E";` + e + `s:1:"Q";r:7;s:1:"L";a:1:{i:0;` + o + `}s:1:"M";a:1:{s:1:"k";` + c + `}s:1:"N";a:1:{i:0;r:7;}}`
+	gotAll, again := roundTrip[all](t, strings.ReplaceAll(data, "r:7;", "r:9;"))
+	assert.Equal(t, plain, gotAll.L[0])
+	assert.Equal(t, plain, **gotAll.P)
+	assert.Equal(t, custom, gotAll.M["k"])
+	assert.Equal(t, enum, *gotAll.Q)
+	assert.Equal(t, strings.ReplaceAll(data, "r:7;", "r:9;"), again)
+
+	// One object in two places is two.
+	two, again := roundTrip[[]object](t, `a:2:{i:0;O:1:"A":0:{}i:1;r:2;}`)
+	assert.Equal(t, []object{{Class: "A", Properties: []pair{}}, {Class: "A", Properties: []pair{}}}, two)
+	assert.Equal(t, `a:2:{i:0;O:1:"A":0:{}i:1;O:1:"A":0:{}}`, again)
+	same := object{Class: "A"}
+	encoded, err := phpsession.PHP{}.Marshal([]any{same, same, custom, custom, &same, &same, value{V: same}})
+	require.NoError(t, err)
+	assert.Equal(t, `a:7:{i:0;O:1:"A":0:{}i:1;O:1:"A":0:{}i:2;`+c+`i:3;`+c+`i:4;O:1:"A":0:{}i:5;r:6;i:6;O:1:"A":0:{}}`, string(encoded))
+
+	// What PHP had as null stays null.
+	const nulls = `a:8:{s:1:"O";N;s:1:"P";N;s:1:"C";N;s:1:"E";N;s:1:"Q";N;s:1:"L";a:2:{i:0;N;i:1;N;}s:1:"M";a:1:{s:1:"k";N;}s:1:"N";a:1:{i:0;N;}}`
+	gotAll, again = roundTrip[all](t, nulls)
+	assert.Zero(t, gotAll.O)
+	assert.Zero(t, gotAll.C)
+	assert.Zero(t, gotAll.E)
+	assert.Len(t, gotAll.L, 2)
+	assert.Equal(t, nulls, again)
+	encoded, err = phpsession.PHP{}.Marshal([]any{&value{V: phpsession.Enum{}}, new(phpsession.Enum), 5, enum, phpsession.Enum{}, enum})
+	require.NoError(t, err)
+	assert.Equal(t, `a:6:{i:0;N;i:1;N;i:2;i:5;i:3;`+e+`i:4;N;i:5;r:5;}`, string(encoded))
+	type sparse struct {
+		O object            `php:",omitempty"`
+		C phpsession.Custom `php:",omitempty"`
+		E phpsession.Enum   `php:",omitempty"`
+	}
+	_, again = roundTrip[sparse](t, `a:0:{}`)
+	assert.Equal(t, `a:0:{}`, again)
+}
+
 // TestMarshalOwnObject: a reference to the value itself, which is an object, stays one for who encodes the Value that was
 // decoded. A copy is another Value, in which there is a handle of the object.
 func TestMarshalOwnObject(t *testing.T) {
@@ -197,6 +265,10 @@ func TestMarshalErrors(t *testing.T) {
 		"object without a class that PHP":           &object{Class: "A\x7f"},
 		"an Enum without a class and a case":        phpsession.Enum{Class: "A", Case: ""},
 		"an Enum without a class and":               phpsession.Enum{Class: "A\x7f", Case: "B"},
+		"an Enum without a class and a":             phpsession.Enum{Class: "", Case: "B"},
+		"an object without a class that PHP":        object{Properties: []pair{{Key: "x"}}},
+		"object without a class that PHP take":      &object{},
+		"an object without a class that PHP takes":  phpsession.Custom{Data: "x"},
 		"a phpsession_test.failing does not encode": failing{},
 	} {
 		_, err := phpsession.PHP{}.Marshal(v)
@@ -271,7 +343,9 @@ func TestUnmarshal(t *testing.T) {
 	const date = `s:4:"date";s:26:"2024-02-03 04:05:06.700000";`
 	assert.True(t, time.Date(2024, 2, 3, 4, 5, 6, 7e8, zone).Equal(unmarshal[time.Time](t, `O:8:"DateTime":3:{`+date+`s:13:"timezone_type";i:3;s:8:"timezone";s:13:"Europe/Berlin";}`)))
 	assert.True(t, time.Date(2024, 2, 3, 2, 5, 6, 7e8, time.UTC).Equal(unmarshal[time.Time](t, `O:8:"DateTime":3:{`+date+`s:13:"timezone_type";i:1;s:8:"timezone";s:6:"+02:00";}`)))
-	assert.True(t, time.Date(2024, 2, 3, 4, 5, 6, 7e8, time.UTC).Equal(unmarshal[time.Time](t, `O:8:"DateTime":3:{`+date+`s:13:"timezone_type";i:2;s:8:"timezone";s:3:"UTC";}`)))
+	for _, name := range []string{`3:"UTC"`, `1:"Z"`, `3:"GMT"`} { // abbreviations: of new DateTime('Sat, 03 Feb 2024 04:05:06 GMT'), say
+		assert.True(t, time.Date(2024, 2, 3, 4, 5, 6, 7e8, time.UTC).Equal(unmarshal[time.Time](t, `O:8:"DateTime":3:{`+date+`s:13:"timezone_type";i:2;s:8:"timezone";s:`+name+`;}`)), name)
+	}
 }
 
 func TestUnmarshalErrors(t *testing.T) {
@@ -294,7 +368,12 @@ func TestUnmarshalErrors(t *testing.T) {
 		{`O:1:"A":0:{}`, new([]int), "an object of PHP does not decode as a Go []int"},
 		{`E:3:"A:B";`, new(string), "an enum of PHP does not decode as a Go string"},
 		{`i:1;`, new(array), "an int of PHP does not decode as a Go phpsession.Array"},
+		{`a:0:{}`, new(object), "an array of PHP does not decode as a Go phpsession.Object"},
+		{`C:1:"A":0:{}`, new(object), "an object of PHP does not decode as a Go phpsession.Object"},
+		{`O:1:"A":0:{}`, new(phpsession.Custom), "an object of PHP does not decode as a Go phpsession.Custom"},
+		{`s:1:"A";`, new(phpsession.Enum), "a string of PHP does not decode as a Go phpsession.Enum"},
 		{`O:8:"DateTime":0:{}`, new(time.Time), "does not decode as a Go time.Time"},
+		{`O:8:"DateTime":3:{s:4:"date";s:26:"2024-02-03 04:05:06.700000";s:13:"timezone_type";i:2;s:8:"timezone";s:3:"EST";}`, new(time.Time), "an object of PHP does not decode as a Go time.Time"},
 		{`a:1:{i:0;R:1;}`, new(any), "references make the value much larger than its data, or endless"},
 		{`a:2:{i:0;s:600000:"` + strings.Repeat("x", 600000) + `";i:1;a:9:{i:0;R:2;i:1;R:2;i:2;R:2;i:3;R:2;i:4;R:2;i:5;R:2;i:6;R:2;i:7;R:2;i:8;R:2;}}`, new(any), "much larger than its data"},
 		{`a:2:{i:0;R:0;i:1;i:1;}`, new(any), "a reference to the session itself"},
@@ -315,6 +394,12 @@ func TestBombs(t *testing.T) {
 		fmt.Fprintf(&doubling, `i:%d;a:2:{i:0;R:%d;i:1;R:%d;}`, i, i+2, i+2)
 	}
 	doubling.WriteString(`}`)
+	type ( // that go as deep as references to the array around them do
+		list    []list
+		table   map[string]table
+		numbers map[int]numbers
+		keys    map[any]keys
+	)
 	for name, c := range map[string]struct {
 		data string
 		tree bool // decodes as a tree, at least
@@ -337,9 +422,16 @@ func TestBombs(t *testing.T) {
 		"of a group":  {`&0123456789abcdef` + strings.Repeat(`a:4000:{i:0;`, 4000) + `&a:1:{i:0;R:@17;}&0000bb92`, false},
 		"handles": {`a:2:{i:0;O:1:"A":1:{s:1:"x";s:100000:"` + strings.Repeat("x", 100000) + `";}i:1;a:9:{` +
 			`i:0;r:2;i:1;r:2;i:2;r:2;i:3;r:2;i:4;r:2;i:5;r:2;i:6;r:2;i:7;r:2;i:8;r:2;}}`, true},
+		"the array around":       {repeat(64<<10, "a:%d:{", "i:%d;R:1;", "}"), true},
+		"the array around, last": {repeat(64<<10, "a:2:{i:0;a:%d:{", "i:%d;N;", "}i:1;R:1;}"), true},
+		"the object around":      {repeat(96<<10, `O:1:"A":%d:{`, "i:%d;r:1;", "}"), true},
+		"the object around by R": {repeat(96<<10, `O:1:"A":%d:{`, "i:%d;R:1;", "}"), true},
+		"the array of a group":   {`&0123456789abcdef` + repeat(64<<10, "a:%d:{", "i:%d;R:@17;", "}") + `&00000011`, true},
 	} {
 		var before, after runtime.MemStats
-		for _, into := range []any{new(any), new(map[string]any), new([]any), new(value)} {
+		for _, into := range []any{
+			new(any), new(map[string]any), new([]any), new(list), new(table), new(numbers), new(keys), new([]map[any]array), new(value),
+		} {
 			runtime.ReadMemStats(&before)
 			err := phpsession.PHP{}.Unmarshal([]byte(c.data), into)
 			runtime.ReadMemStats(&after)
@@ -347,6 +439,9 @@ func TestBombs(t *testing.T) {
 			if _, tree := into.(*value); tree {
 				assert.Equal(t, c.tree, err == nil, "%s: %v", name, err)
 			}
+		}
+		if strings.HasPrefix(c.data, "&") { // which is never stored
+			continue
 		}
 		_, err := phpsession.PHP{}.Split([]byte("k|" + c.data))
 		assert.Equal(t, c.tree, err == nil, "%s: %v", name, err)
@@ -364,6 +459,25 @@ func TestArrayAndObject(t *testing.T) {
 	assert.Same(t, shared, a.Get(int64(7)))
 	assert.Nil(t, a.Get("c"))
 	assert.Equal(t, "b", a[0].Key)
+
+	// A *Value is copied, as PHP's $a['k'] = $a['j'] does, in each depth of arrays.
+	a.Set("copy", a.Get(7))
+	a.Set(7, 4)
+	assert.Equal(t, 3, a.Get("copy").V)
+	a.Set("copy", a.Get("copy"))
+	assert.Equal(t, 3, a.Get("copy").V)
+	a.Set("copy", (*value)(nil))
+	assert.Equal(t, value{}, *a.Get("copy"))
+	got := unmarshal[array](t, `a:1:{s:1:"j";a:3:{i:0;a:1:{i:0;i:1;}i:1;R:3;i:2;O:1:"A":1:{s:1:"x";i:2;}}}`)
+	got.Set("k", got.Get("j"))
+	encoded, err := phpsession.PHP{}.Marshal(got)
+	require.NoError(t, err)
+	assert.Equal(t, `a:2:{s:1:"j";a:3:{i:0;a:1:{i:0;i:1;}i:1;R:3;i:2;O:1:"A":1:{s:1:"x";i:2;}}s:1:"k";a:3:{i:0;a:1:{i:0;i:1;}i:1;R:8;i:2;r:5;}}`, string(encoded))
+	loop := unmarshal[value](t, `a:1:{i:0;R:1;}`)
+	got.Set("j", &loop)
+	me := got.Get("j").V.(array).Get(0)
+	assert.NotSame(t, loop.V.(array).Get(0), me)
+	assert.Same(t, me, me.V.(array).Get(0))
 
 	o := object{Class: "A", Properties: []pair{{Key: "x", Value: &value{V: 1}}, {Key: "\x00*\x00y", Value: &value{V: 2}}, {Key: "\x00A\x00z", Value: &value{V: 3}}, {Key: int64(4), Value: &value{V: 4}}}}
 	for i, name := range []string{"x", "y", "z", "4"} {
