@@ -22,7 +22,8 @@ const (
 	// maxLost bounds how far lost tries stretch the second look at a lock that looks free:
 	// to 2^maxLost looks.
 	maxLost = 6
-	// rivalFor is how long another process that had the lock makes this one look first.
+	// rivalFor is how long another process that had the lock makes this one look first: a blind
+	// try to take such a lock is a gamble, and a refused one is billed as a write.
 	rivalFor = time.Second
 )
 
@@ -112,40 +113,6 @@ func (l *lanes) leave(key string, ln *lane, mine chan struct{}) {
 		}
 		return
 	}
-}
-
-// rivals are the items whose lock another process has had in the last second. A blind try
-// to take such a lock is a gamble, and a refused one is billed as a write.
-type rivals struct {
-	mu   sync.Mutex
-	seen map[string]*time.Timer
-}
-
-func (r *rivals) add(key string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if timer := r.seen[key]; timer != nil && timer.Reset(rivalFor) {
-		return
-	}
-	if r.seen == nil {
-		r.seen = make(map[string]*time.Timer)
-	}
-	var timer *time.Timer
-	timer = time.AfterFunc(rivalFor, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.seen[key] == timer {
-			delete(r.seen, key)
-		}
-	})
-	r.seen[key] = timer
-}
-
-func (r *rivals) has(key string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.seen[key]
-	return ok
 }
 
 // poll waits between two looks at a lock, longer from look to look. The zero value is

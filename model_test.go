@@ -361,7 +361,12 @@ func (r *sessionRun) apply(s *dynasession.Session, o sessionOp) {
 }
 
 func (m *modelSession) remember(d time.Duration) {
-	m.wrote, m.remembered = true, true
+	idle, until := m.idle, m.until
+	defer func() {
+		if m.idle != idle || m.until != until {
+			m.wrote, m.remembered = true, true
+		}
+	}()
 	if d <= 0 {
 		m.idle = 0
 		m.until = m.born + int64(modelLifetime.Seconds())
@@ -375,6 +380,9 @@ func (m *modelSession) remember(d time.Duration) {
 }
 
 func (m *modelSession) limitTo(at int64) {
+	if m.limit != 0 && m.limit <= at && at > time.Now().Unix() {
+		return
+	}
 	m.wrote = true
 	if m.asked == 0 || at < m.asked {
 		m.asked = at

@@ -667,3 +667,22 @@ func TestEmptyEncodings(t *testing.T) {
 	sc.ok("/empty")
 	assert.JSONEq(t, `{"full":"","other":"x"}`, sc.data())
 }
+
+// TestSameEndAgain: what asks for the end that the session has costs no write.
+func TestSameEndAgain(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	end := time.Now().Add(30 * time.Minute)
+	sc.paths["/limit"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		s.Remember(0)
+		s.LimitTo(end)
+		s.LimitTo(end.Add(time.Minute))
+	}
+	sc.ok("/limit")
+	before := sc.item()
+	assert.Equal(t, strconv.FormatInt(end.Unix(), 10), attr(before, "limit"))
+	sc.ok("/limit")
+	assert.Equal(t, before, sc.item())
+	end = end.Add(-time.Minute)
+	sc.ok("/limit")
+	assert.Equal(t, strconv.FormatInt(end.Unix(), 10), attr(sc.item(), "limit"))
+}

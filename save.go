@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 )
 
@@ -181,6 +182,10 @@ func (s *Store) encode(r *record, vals *values) error {
 	return s.fill(r, data)
 }
 
+// touchFor is how long a touch is remembered. A page's requests run side by side, and all find the
+// expiry due: one of them moves it.
+const touchFor = 5 * time.Second
+
 // keep ends a request that changed nothing: the expiry is moved if that is due, and the
 // lock given up. Nothing of it is the handler's, so an error is told, and ends nothing: the
 // next request moves the expiry, the lease ends by itself.
@@ -194,12 +199,13 @@ func (s *Store) keep(ctx context.Context, w *work) *stored {
 		next = &r
 	}
 	same := &stored{w.rec, w.id, w.vals}
-	if w.lease == nil && next == nil {
+	if w.lease == nil && (next == nil || !s.touches.raise(next.key, next.expires, s.rules.touchAfter)) {
 		return same
 	}
 	touched, err := s.keepAlive(ctx, w, next, now)
 	w.unlock()
 	if err != nil {
+		s.touches.forget(w.rec.key)
 		s.cfg.Logger.WarnContext(ctx, "dynasession: extending or unlocking a session", "session", s.keys.ref(w.rec.key), "error", err)
 	}
 	if touched {

@@ -318,8 +318,7 @@ func (s *Session) Remember(d time.Duration) {
 		if d > 0 {
 			idle = max(idle, 1)
 		}
-		s.pend.remember = &remembering{idle, epoch(s.now())}
-		s.version++
+		s.lasts(pending{remember: &remembering{idle, epoch(s.now())}})
 	})
 }
 
@@ -331,9 +330,21 @@ func (s *Session) LimitTo(t time.Time) {
 		return
 	}
 	s.mutate(func() {
-		s.pend.limit = earlier(s.pend.limit, epoch(t))
-		s.version++
+		if end := epoch(t); end > s.now().Unix() {
+			s.lasts(pending{limit: end})
+		} else {
+			s.pend.limit = earlier(s.pend.limit, end)
+			s.version++
+		}
 	})
+}
+
+// lasts notes what changes how long the session lasts, unless it does not.
+func (s *Session) lasts(p pending) {
+	if now := s.attrs(); p.attrs(now, s.rules.lifetime) != now {
+		s.pend = s.pend.then(p)
+		s.version++
+	}
 }
 
 // Destroy ends the session. When it is saved its item is deleted and its cookie cleared,

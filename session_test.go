@@ -285,6 +285,7 @@ func TestSessionNoChange(t *testing.T) {
 		"renew":                 {func(s *Session) { s.Renew() }, true},
 		"remember":              {func(s *Session) { s.Remember(time.Hour) }, true},
 		"limit":                 {func(s *Session) { s.LimitTo(testNow) }, true},
+		"not remembered anyway": {func(s *Session) { s.Remember(0) }, false},
 		"no limit":              {func(s *Session) { s.LimitTo(time.Time{}) }, false},
 		"destroy":               {func(s *Session) { s.Destroy() }, true},
 		"other spelling of one": {func(s *Session) { s.Set("o", map[string]int{"a": 1}) }, true},

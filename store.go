@@ -27,17 +27,18 @@ var _ SaveHandler = (*Store)(nil)
 // A Store keeps sessions in a DynamoDB table. It is made by [New] or [FromEnv], has no
 // goroutines of its own, and is safe for concurrent use. A program needs one.
 type Store struct {
-	cfg    Config
-	client *dynamodb.Client // for the table itself
-	table  *table
-	keys   keyspace
-	rules  rules
-	sealer sealer
-	cookie cookieMaker
-	locks  lanes // by key: who waits for the lock
-	rivals rivals
-	merges lanes // by key: who was refused, and saves again
-	now    func() time.Time
+	cfg     Config
+	client  *dynamodb.Client // for the table itself
+	table   *table
+	keys    keyspace
+	rules   rules
+	sealer  sealer
+	cookie  cookieMaker
+	locks   lanes  // by key: who waits for the lock
+	rivals  recent // whose lock another process has had
+	merges  lanes  // by key: who was refused, and saves again
+	touches recent // to what the expiry was moved
+	now     func() time.Time
 }
 
 // New makes a Store of a client and a configuration, of which it keeps a copy. It does no
@@ -67,8 +68,10 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 			compress: !cfg.NoCompression,
 			bare:     cfg.ForeignWriters && cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
 		},
-		cookie: newCookieMaker(&cfg),
-		now:    time.Now,
+		cookie:  newCookieMaker(&cfg),
+		rivals:  recent{keep: rivalFor},
+		touches: recent{keep: touchFor},
+		now:     time.Now,
 	}
 	s.cfg.EncryptionKeys = nil // the sealer has them
 	if cfg.ErrorHandler == nil {

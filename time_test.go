@@ -2,10 +2,12 @@ package dynasession_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -559,6 +561,48 @@ func TestNotBeforeRefusesOlderSessions(t *testing.T) {
 		}
 		assert.Equal(c.t, "live", early.ok("/"), "the old servers still serve it")
 		assert.Len(c.t, items(c.t, c.backend, c.table), 2)
+	})
+}
+
+// TestTouchOfAPage: a page's requests find the expiry due together, and one moves it.
+func TestTouchOfAPage(t *testing.T) {
+	inBubble(t, dynasession.Config{}, func(c *timed) {
+		const requests = 20
+		var loaded sync.WaitGroup
+		b := newBrowser(c.t, c.visit(c.store, app{"/page": func(*session, http.ResponseWriter, *http.Request) {
+			loaded.Done()
+			loaded.Wait()
+		}}))
+		b.ok("/new")
+		page := func() {
+			c.calls.take()
+			var all sync.WaitGroup
+			loaded.Add(requests)
+			for range requests {
+				all.Go(func() { assert.Equal(c.t, http.StatusOK, askAs(b.handler, b.cookie(), "/page").Code) })
+			}
+			all.Wait()
+			want := append(slices.Repeat([]string{"GetItem"}, requests), "UpdateItem")
+			assert.ElementsMatch(c.t, want, c.calls.take())
+		}
+		for range 3 {
+			time.Sleep(6 * time.Minute)
+			page()
+			assert.Equal(c.t, epochText(time.Now().Add(time.Hour)), attr(c.item(), "expires"))
+		}
+
+		// One that failed does not count.
+		time.Sleep(6 * time.Minute)
+		c.calls.intercept(func(call *call) (*http.Response, error) {
+			if call.operation == "UpdateItem" {
+				return nil, errors.New("no network")
+			}
+			return call.send()
+		})
+		b.ok("/")
+		c.calls.intercept(nil)
+		b.ok("/")
+		assert.Equal(c.t, epochText(time.Now().Add(time.Hour)), attr(c.item(), "expires"))
 	})
 }
 

@@ -42,6 +42,7 @@ var walls = map[string]fileWalls{
 	"load.go":    {may: wallKnows{mayDeadlines, mayGoroutines}, not: wallWords("request", "response")},
 	"save.go":    {not: wallWords("request", "response")},
 	"lock.go":    {may: wallKnows{mayTimers}, not: wallOutside},
+	"recent.go":  {may: wallKnows{mayTimers}, not: wallOutside},
 	"backoff.go": {may: wallKnows{mayTimers}, not: wallOutside},
 
 	"dynamo.go":   {may: wallKnows{mayAWS, mayAWSClient, mayDataOps}, not: wallWords("Session", "Middleware", "Store", "Load", "Codec", "KeyValue", "pending", "change", "response", "cookieMaker")},
