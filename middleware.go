@@ -320,14 +320,13 @@ func (q *request) saveLate(sess *Session) {
 	q.saves.Lock()
 	defer q.saves.Unlock()
 	var err error
-	ctx := context.WithoutCancel(q.Context)
 	for n := 0; n < 2 && err == nil && (!q.saved || sess.changed()); n++ {
-		err = q.save(ctx, sess, true)
+		err = q.save(context.WithoutCancel(q.Context), sess, true)
 	}
 	q.mu.Lock()
 	q.settled = err == nil
 	q.mu.Unlock()
-	if err != nil {
+	if ctx := q.Context; err != nil {
 		q.store.cfg.Logger.ErrorContext(ctx, "dynasession: a change after the response's headers is lost", "session", sess, "error", err)
 		q.store.report(ctx, "late save", sess.Ref(), err)
 	}

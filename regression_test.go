@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -685,4 +686,21 @@ func TestSameEndAgain(t *testing.T) {
 	end = end.Add(-time.Minute)
 	sc.ok("/limit")
 	assert.Equal(t, strconv.FormatInt(end.Unix(), 10), attr(sc.item(), "limit"))
+}
+
+// TestObserverIsToldOfWhatIsNotSent: a save that fails before any call is a save.
+func TestObserverIsToldOfWhatIsNotSent(t *testing.T) {
+	for name, value := range map[string]any{"too large": strings.Repeat("\"", 3<<20), "does not encode": func() {}} {
+		for _, stored := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", stored ", stored), func(t *testing.T) {
+				sc := emptyScene(t, embedded(t), dynasession.Config{NoCompression: true})
+				if stored {
+					sc.ok("/new")
+				}
+				sc.paths["/"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("k", value) }
+				assert.Equal(t, http.StatusInternalServerError, sc.get("/").Code)
+				assert.Equal(t, []string{"save"}, sc.failedOps)
+			})
+		}
+	}
 }

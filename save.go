@@ -53,6 +53,11 @@ func (s *Store) save(ctx context.Context, sess *Session, headersSent bool) (deli
 func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d delivery, now *stored, err error) {
 	for i := range w.changes {
 		if err := w.changes[i].err; err != nil {
+			ref := ""
+			if w.rec != nil {
+				ref = s.keys.ref(w.rec.key)
+			}
+			s.report(ctx, "save", ref, err)
 			return d, nil, err
 		}
 	}
@@ -141,18 +146,22 @@ func (s *Store) deliver(now *stored) delivery {
 func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
 	var id string
 	var r *record
-	if before := w.repeats(); before != nil && before.fresh != nil {
+	before := w.repeats()
+	again := before != nil && before.fresh != nil
+	if again {
 		id, r = before.id, before.fresh
 	} else {
 		id = newID()
 		r = &record{key: s.keys.key(id), rev: 1, marks: newMark(), attrs: w.attrs}
 		r.expires = s.rules.expiry(r.attrs, s.now().Unix())
+	}
+	ctx, op := s.start(ctx, "save", r.key)
+	defer func() { op.end(err) }()
+	if !again {
 		if err := s.encode(r, &w.vals); err != nil {
 			return nil, err
 		}
 	}
-	ctx, op := s.start(ctx, "save", r.key)
-	defer func() { op.end(err) }()
 	lost := false
 	err = op.untilFree(ctx, func() error {
 		err := s.table.create(ctx, &op.trace, r)
