@@ -80,9 +80,10 @@ type Config struct {
 	// live and no older than what this browser's last response wrote, whose revision the
 	// cookie then carries; else it is read again, strongly. A session that was just destroyed
 	// elsewhere can still be read for a moment, never written; and what was saved after a response's
-	// headers had gone may show a moment later. Every save sets the cookie then: a response that
-	// arrives after that of a parallel request, which has renewed the session meanwhile, puts the
-	// old id back, and the user has to sign in again. Store.Read and ValidateID read strongly. It
+	// headers had gone may show a moment later. Every save sets the cookie then, and a response may
+	// arrive after that of a later save of a parallel request. Its cookie puts the older revision
+	// back, so that what the other wrote may show a moment later too; and, if the other has renewed
+	// the session, the old id, so that the user has to sign in again. Store.Read and ValidateID read strongly. It
 	// can't be set together with ForeignWriters. Under Lock, loading reads strongly by itself.
 	EventualReads bool `env:"EVENTUAL_READS"`
 

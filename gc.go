@@ -55,8 +55,8 @@ func (s *Store) GC(ctx context.Context, maxLifetime time.Duration) (deleted int,
 
 // Sweep is GC with options. It touches only items of this store's name, and those only a
 // minute after their expiry, since servers' clocks differ. Sessions whose last use cannot
-// be told from the item, near their absolute end or remembered, are not deleted for being
-// unused.
+// be told from the item, remembered or within IdleTimeout of their absolute end, are not deleted
+// for being unused: none is if IdleTimeout is as long as Lifetime.
 //
 // With Config.ForeignWriters, Sweep also takes away what a PHP request leaves that locks a new
 // id and dies: an item of a key and a lock, for which there is no expiry. The first sweep that

@@ -23,6 +23,11 @@ import (
 // that cannot be delivered any more and is logged, and with it all that was changed beside it.
 // A panic of next saves nothing more and goes on. The client's going away does not end a save.
 //
+// Put what recovers from panics around this middleware: inside, it hides them, and what the
+// handler had set is saved. Put http.TimeoutHandler inside: around it, the cookie of what is saved
+// after its time goes nowhere. To upgrade a connection by Hijack, send the lines of w.Header()
+// after a Session.Save: a new cookie is among them.
+//
 // ErrorHandler answers without the headers that next has set: put what sets headers for every
 // answer, CORS and HSTS for instance, around this middleware.
 //

@@ -371,7 +371,8 @@ func (s *Session) Destroy() {
 // [ErrLockLost], [ErrTooLarge], [ErrUnavailable], [ErrTable], or of a value that did not
 // encode. After an error the changes are kept, and Save may be called again. If the last
 // Save of a handler failed and the handler wrote nothing, the middleware answers with the
-// error: a handler may just return.
+// error: a handler may just return. An answer of its own to a failed Save goes out only if what is
+// still pending can be saved before it.
 func (s *Session) Save(ctx context.Context) error {
 	if s.keeper == nil {
 		return nil

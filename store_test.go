@@ -94,6 +94,7 @@ func TestInvalidIDsAreNeverSent(t *testing.T) {
 	for _, id := range []string{"", "x", good[1:], good + "a", good[1:] + "_", good[1:] + "é", strings.Repeat("a", 300), good[1:] + "\x00"} {
 		_, err := s.Read(t.Context(), id)
 		require.ErrorIs(t, err, dynasession.ErrInvalidID)
+		require.ErrorIs(t, err, dynasession.ErrNotFound)
 		require.ErrorIs(t, s.Write(t.Context(), id, []byte("{}")), dynasession.ErrInvalidID)
 		require.ErrorIs(t, s.Destroy(t.Context(), id), dynasession.ErrInvalidID)
 		require.ErrorIs(t, s.UpdateTimestamp(t.Context(), id), dynasession.ErrInvalidID)

@@ -17,8 +17,10 @@ type Info struct {
 	Ref string
 	// User is who is signed in.
 	User string
-	// Created is zero for a session that PHP made. LastUsed is exact to TouchAfter; of a
-	// remembered session it is the time of Remember, or before, where LimitTo ends it.
+	// Created is zero for a session that PHP made. LastUsed is exact to TouchAfter. It is told by
+	// Expires, so in the last IdleTimeout before the absolute end it is that much before the end,
+	// however late the use; of a remembered session it is the time of Remember, or before, where
+	// LimitTo ends it.
 	Created, AuthTime, LastUsed, Expires time.Time
 
 	decode func(key string, v any) error // a func, so that printing an Info prints no data

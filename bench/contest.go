@@ -44,6 +44,7 @@ const (
 	eventualReads = "eventual"
 	idleAndEnd    = "idle and absolute timeout"
 	endOnly       = "absolute timeout"
+	sinceChange   = "time since the last change"
 	idleOnly      = "idle timeout"
 )
 
@@ -62,7 +63,7 @@ func contestants() []contestant {
 		return c
 	}
 	gorilla := func(name, short string, strong bool) contestant {
-		c := contestant{name: name, short: short, ends: endOnly, reads: eventualReads, key: "id"}
+		c := contestant{name: name, short: short, ends: sinceChange, reads: eventualReads, key: "id"}
 		if strong {
 			c.reads = strongReads
 		}

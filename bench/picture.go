@@ -82,7 +82,7 @@ func svg(results []*result) string {
 		draw(left, most, fmt.Sprintf("%.0f", reads+writes+deletes), bar{reads, readColor}, bar{writes, writeColor}, bar{deletes, deleteColor})
 		perMillion := 1e6 / float64(r.requests)
 		label := fmt.Sprintf("$%.3f", r.cost())
-		if r.ends == endOnly {
+		if r.ends == endOnly || r.ends == sinceChange {
 			label += ", no idle timeout"
 		}
 		draw(right, dearest, label, bar{dollars(r.ReadUnits, 0) * perMillion, readColor}, bar{dollars(0, r.WriteUnits) * perMillion, writeColor})
