@@ -135,7 +135,8 @@ func (s *Store) ValidateID(ctx context.Context, id string) (bool, error) {
 
 // Read gives the data of a live session: the bytes that the codec made; none for a session
 // that is empty. It takes no lock and extends nothing. Errors: [ErrNotFound] for no
-// session, or an expired one, and with [ErrInvalidID] for what is no id; [ErrCorrupt], [ErrUnavailable], [ErrTable].
+// session, or an expired one, and with [ErrInvalidID] for what is no id; [ErrCorrupt],
+// [ErrUnavailable], [ErrTable].
 func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -220,8 +221,8 @@ func (s *Store) destroy(ctx context.Context, key string) (err error) {
 }
 
 // UpdateTimestamp extends a live session's idle time, whatever TouchAfter says. It creates
-// nothing: [ErrNotFound], with [ErrInvalidID] for what is no id. Other errors: [ErrUnavailable], [ErrTable]. PHP
-// has it in SessionUpdateTimestampHandlerInterface.
+// nothing: [ErrNotFound], with [ErrInvalidID] for what is no id. Other errors:
+// [ErrUnavailable], [ErrTable]. PHP has it in SessionUpdateTimestampHandlerInterface.
 func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	key, err := s.keyOf(id)
 	if err != nil {

@@ -6,15 +6,15 @@ import "slices"
 // faster than a map, and makes none.
 const linearKeys = 16
 
-// maxMoved is how many deletions an index is used for before it is made anew: it costs as much as
-// a thousand deletions' looking around.
+// maxMoved is how many deletions an index lasts, before it is made anew: each moves what is behind
+// it, and a key is then looked for from where it was.
 const maxMoved = 64
 
 // values is an ordered set of keyed, encoded values. The encodings are never changed
 // in place, so copies of the set share them.
 type values struct {
 	list  []KeyValue
-	index map[string]int // of list, or up to moved places behind; there once that is longer than linearKeys
+	index map[string]int // of list, up to moved places too far; there once that is longer than linearKeys
 	moved int
 }
 
