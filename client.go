@@ -39,7 +39,8 @@ const (
 //     takes milliseconds, so by then a packet or a server is lost. A TCP connection has 2 s, so that
 //     one lost SYN can be repeated, and a TLS handshake 3 s, since hundreds of them at a time are
 //     slow on a small machine. The SDK waits for an answer without end, and for the others 30 s and
-//     10 s.
+//     10 s. An HTTPS proxy that takes a connection and stays silent is net/http's, which waits for
+//     a minute.
 //   - A request of up to 4 KB goes out in one write: its body is handed to net/http as bytes. The
 //     SDK hands it a reader that net/http does not know, which costs a second write and, when the
 //     answer is fast, the connection. A redirect is an error, as it is with the SDK's reader.
