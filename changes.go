@@ -74,8 +74,8 @@ func (c change) then(next change) change {
 	switch {
 	case next.op != opKeep || next.err != nil:
 		// A pop of what this request itself has put takes nothing out of the table; but after
-		// a value that did not encode, the stored one still shows.
-		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil)
+		// a value that did not encode, or that is the stored one, that one still shows.
+		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil || c.quiet)
 		next.loaded = c.loaded
 		next.quiet = next.quiet && c.quiet
 		if c.popped && next.err == nil { // what was popped was another's: no later Set mends that
@@ -85,7 +85,7 @@ func (c change) then(next change) change {
 	case c.err != nil:
 		return c
 	case c.op == opKeep:
-		c.updates = append(slices.Clip(c.updates), next.updates...)
+		c.updates = append(c.updates, next.updates...) // nobody else has them
 		c.quiet = c.quiet && next.quiet
 		return c
 	}
@@ -102,9 +102,10 @@ type signIn struct {
 }
 
 // remembering is what Remember leaves for the save: idle seconds from at, or 0 for
-// no longer.
+// no longer. A quiet one changes nothing of what was loaded, but may of what a merge finds.
 type remembering struct {
 	idle, at int64
+	quiet    bool
 }
 
 // pending is everything that a request did to its session and that is not saved yet.
@@ -122,11 +123,13 @@ type pending struct {
 // writes tells whether there is anything that an item has to be written for. What was loaded
 // long ago may be long gone: then a quiet change counts too.
 func (p *pending) writes(longAgo bool) bool {
-	if p.signIn != nil || p.remember != nil || p.limit != 0 {
+	if p.signIn != nil || p.remembers() || p.limit != 0 {
 		return true
 	}
 	return slices.ContainsFunc(p.changes, func(c change) bool { return longAgo || !c.quiet })
 }
+
+func (p *pending) remembers() bool { return p.remember != nil && !p.remember.quiet }
 
 func (p *pending) any() bool { return p.writes(true) || p.renew || p.destroy }
 
@@ -177,8 +180,8 @@ func (p *pending) then(next pending) pending {
 	if next.signIn != nil {
 		out.signIn = next.signIn
 	}
-	if next.remember != nil {
-		out.remember = next.remember
+	if r := next.remember; r != nil && (!r.quiet || out.remember == nil) {
+		out.remember = r
 	}
 	out.limit = earlier(out.limit, next.limit)
 	out.renew = out.renew || next.renew

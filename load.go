@@ -79,7 +79,7 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 	for err == nil {
 		if seen != nil {
 			s.locks.tell(key, nil)
-			s.rivals.raise(key, 0, 0)
+			s.rivals.note(key, 0)
 			if err = s.awaitFree(wait, op, seen, &pause); err != nil {
 				break
 			}

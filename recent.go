@@ -17,17 +17,15 @@ type memory struct {
 	timer  *time.Timer
 }
 
-// raise notes number for key, from now on, unless one is noted that is less than by below it.
-func (r *recent) raise(key string, number, by int64) bool {
+// note remembers number for key, from now on, and tells whether that is new.
+func (r *recent) note(key string, number int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.seen[key]
-	if m != nil && number-m.number < by {
-		return false
-	}
 	if m != nil && m.timer.Reset(r.keep) {
+		known := m.number == number
 		m.number = number
-		return true
+		return !known
 	}
 	if r.seen == nil {
 		r.seen = make(map[string]*memory)

@@ -704,3 +704,64 @@ func TestObserverIsToldOfWhatIsNotSent(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingToStoreIsNotTold: what a visitor without a session leaves behind, and is worth no item,
+// is no change that came too late.
+func TestNothingToStoreIsNotTold(t *testing.T) {
+	for name, f := range map[string]func(*session){
+		"delete":       func(s *session) { s.Delete("x") },
+		"set, delete":  func(s *session) { s.Set("x", 1); s.Delete("x") },
+		"sign out":     func(s *session) { s.SetUser("") },
+		"renew":        func(s *session) { s.Renew() },
+		"remember":     func(s *session) { s.Remember(time.Hour) },
+		"limit":        func(s *session) { s.LimitTo(time.Now().Add(time.Hour)) },
+		"limit passed": func(s *session) { s.Set("x", 1); s.LimitTo(time.Now().Add(-time.Hour)) },
+		"flash":        func(s *session) { s.AddFlash("x"); dynasession.Flashes[string](s) },
+		"logout":       func(s *session) { s.Destroy(); s.Delete("cart") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			sc := emptyScene(t, embedded(t), dynasession.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			sc.paths["/"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { f(s) }
+			sc.ok("/")
+			assert.Empty(t, log.String())
+			sc.ok("/new")
+			sc.ok("/")
+			assert.Empty(t, log.String())
+		})
+	}
+}
+
+// TestRememberUndoneInAMerge: Remember(0) is meant, also if the session was not remembered when it
+// was loaded.
+func TestRememberUndoneInAMerge(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	sc.paths["/remember"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Remember(720 * time.Hour) }
+	sc.paths["/forget"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		sc.twin().ok("/remember")
+		s.Remember(0)
+		s.Remember(0)
+		s.Set("x", 1)
+	}
+	sc.ok("/forget")
+	assert.NotContains(t, sc.item(), "idle")
+
+	sc.paths["/twice"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		s.Remember(720 * time.Hour)
+		s.Remember(720 * time.Hour)
+	}
+	sc.ok("/twice")
+	assert.Contains(t, sc.item(), "idle")
+}
+
+// TestPopOfWhatWasSetAsItIs: it is still the token that was loaded, and one request gets it.
+func TestPopOfWhatWasSetAsItIs(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	sc.paths["/set-and-pop"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		require.Equal(t, http.StatusOK, sc.twin().get("/pop").Code)
+		s.Set("token", "t")
+		_, ok := dynasession.Pop[string](s, "token")
+		assert.True(t, ok)
+	}
+	sc.failed(sc.get("/set-and-pop"), http.StatusConflict, dynasession.ErrConflict)
+}

@@ -45,6 +45,9 @@ func (s *Store) save(ctx context.Context, sess *Session, headersSent bool) (deli
 	w := sess.begin()
 	d, now, err := s.perform(ctx, &w, headersSent)
 	sess.settle(&w, now)
+	if now == nil && err == nil {
+		sess.keptEmpty(w.version)
+	}
 	return d, err
 }
 
@@ -94,7 +97,7 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		}
 		w.unlock()
 		return delivery{cookie: cookieClear}, &stored{}, nil
-	case w.renew || w.remember != nil:
+	case w.renew || w.remembers():
 		if headersSent {
 			return d, nil, errHeadersSent
 		}
@@ -108,7 +111,7 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		return d, nil, err
 	}
 	w.unlock()
-	if w.rec == nil || w.renew || w.remember != nil || s.cfg.EventualReads {
+	if w.rec == nil || w.renew || w.remembers() || s.cfg.EventualReads {
 		d = s.deliver(now)
 	}
 	return d, now, nil
@@ -120,7 +123,7 @@ func (w *work) ended(l rules, now int64) bool {
 	if w.limit != 0 && w.limit <= now {
 		return true
 	}
-	return w.remember != nil && w.attrs.until <= now && w.rec != nil && l.live(w.rec, now)
+	return w.remembers() && w.attrs.until <= now && w.rec != nil && l.live(w.rec, now)
 }
 
 // unlock says that the lock is given up, by whatever write.
@@ -191,8 +194,8 @@ func (s *Store) encode(r *record, vals *values) error {
 	return s.fill(r, data)
 }
 
-// touchFor is how long a touch is remembered. A page's requests run side by side, and all find the
-// expiry due: one of them moves it.
+// touchFor is how long it is remembered from which expiry a touch has moved a session. A page's
+// requests run side by side, and all find the expiry due: one of them moves it.
 const touchFor = 5 * time.Second
 
 // keep ends a request that changed nothing: the expiry is moved if that is due, and the
@@ -208,7 +211,7 @@ func (s *Store) keep(ctx context.Context, w *work) *stored {
 		next = &r
 	}
 	same := &stored{w.rec, w.id, w.vals}
-	if w.lease == nil && (next == nil || !s.touches.raise(next.key, next.expires, s.rules.touchAfter)) {
+	if w.lease == nil && (next == nil || s.touchedBeside(w.rec, next, now)) {
 		return same
 	}
 	touched, err := s.keepAlive(ctx, w, next, now)
@@ -221,6 +224,13 @@ func (s *Store) keep(ctx context.Context, w *work) *stored {
 		same.rec = next
 	}
 	return same
+}
+
+// touchedBeside tells whether another request, that has loaded the same expiry, moves it. It may
+// fail: that costs nothing as long as there is time for the next request.
+func (s *Store) touchedBeside(r, next *record, now int64) bool {
+	first := s.touches.note(r.key, r.expires)
+	return !first && r.expires-now > (next.expires-now)/2
 }
 
 func (s *Store) keepAlive(ctx context.Context, w *work, next *record, now int64) (touched bool, err error) {
@@ -360,7 +370,9 @@ func (a *attempt) leaveLane() {
 func (a *attempt) try(ctx context.Context) (*stored, error) {
 	s, now := a.store, a.store.now().Unix()
 	attrs := a.pending.attrs(s.rules.stamped(a.base.attrs, now), s.rules.lifetime)
-	if s.rules.expiry(attrs, now) <= now { // it would be stored, and never seen again
+	// It would be stored, and never seen again. Of a base that has ended itself the condition may
+	// tell that another has let it last for longer.
+	if s.rules.expiry(attrs, now) <= now && (s.rules.live(a.base, now) || s.cfg.Concurrency == LastWriteWins && !a.renew) {
 		return nil, fmt.Errorf("%w: session %s: its time is over", ErrGone, s.keys.ref(a.base.key))
 	}
 	var next *record

@@ -34,6 +34,7 @@ type Session struct {
 	pend    pending
 	saving  pending // the changes of attributes that a save under way has taken
 	version int     // counts the changes
+	empty   int     // the version of which a save has stored nothing, since there was nothing
 	unsure  *unsure
 	ended   bool   // the request is over
 	lease   *lease // of the session's lock, while it is held
@@ -254,7 +255,7 @@ func (s *Session) Created() time.Time {
 func (s *Session) Expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec != nil && s.pend.remember == nil && s.pend.limit == 0 && s.saving.remember == nil && s.saving.limit == 0 {
+	if s.rec != nil && !s.pend.remembers() && s.pend.limit == 0 && !s.saving.remembers() && s.saving.limit == 0 {
 		return timeOf(s.rec.expires)
 	}
 	return timeOf(s.rules.expiry(s.attrs(), s.now().Unix()))
@@ -318,7 +319,10 @@ func (s *Session) Remember(d time.Duration) {
 		if d > 0 {
 			idle = max(idle, 1)
 		}
-		s.lasts(pending{remember: &remembering{idle, epoch(s.now())}})
+		r := &remembering{idle: idle, at: epoch(s.now())}
+		r.quiet = !s.pend.remembers() && !s.moves(pending{remember: r})
+		s.pend.remember = r
+		s.version++
 	})
 }
 
@@ -330,21 +334,19 @@ func (s *Session) LimitTo(t time.Time) {
 		return
 	}
 	s.mutate(func() {
-		if end := epoch(t); end > s.now().Unix() {
-			s.lasts(pending{limit: end})
-		} else {
-			s.pend.limit = earlier(s.pend.limit, end)
-			s.version++
+		end := epoch(t)
+		if end > s.now().Unix() && !s.moves(pending{limit: end}) {
+			return // others only lower it
 		}
+		s.pend.limit = earlier(s.pend.limit, end)
+		s.version++
 	})
 }
 
-// lasts notes what changes how long the session lasts, unless it does not.
-func (s *Session) lasts(p pending) {
-	if now := s.attrs(); p.attrs(now, s.rules.lifetime) != now {
-		s.pend = s.pend.then(p)
-		s.version++
-	}
+// moves tells whether p changes how long the session lasts.
+func (s *Session) moves(p pending) bool {
+	now := s.attrs()
+	return p.attrs(now, s.rules.lifetime) != now
 }
 
 // Destroy ends the session. When it is saved its item is deleted and its cookie cleared,
@@ -456,11 +458,21 @@ func (s *Session) record(c change) {
 	}
 }
 
-// changed tells whether anything is pending.
+// changed tells whether anything is pending that a save has not seen.
 func (s *Session) changed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pend.any()
+	return s.unseen()
+}
+
+func (s *Session) unseen() bool { return s.pend.any() && s.version != s.empty }
+
+// keptEmpty notes that a save of version has stored nothing: what there was of a new session is
+// not worth an item, and stays pending.
+func (s *Session) keptEmpty(version int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.empty = version
 }
 
 // atRest gives the stored session that a save would leave as it is, lock and all; else nil.
@@ -480,7 +492,7 @@ func (s *Session) end() (l *lease, changed bool) {
 	defer s.mu.Unlock()
 	l = s.lease
 	s.ended, s.lease = true, nil
-	return l, s.pend.any()
+	return l, s.unseen()
 }
 
 // work is what one save takes on.

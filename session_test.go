@@ -645,10 +645,10 @@ func TestPendingAttrs(t *testing.T) {
 		"limit":             {stored, pending{limit: 5000}, attrs{born: born, until: 5000, limit: 5000}},
 		"later limit":       {stored, pending{limit: 1 << 40}, attrs{born: born, until: born + life, limit: 1 << 40}},
 		"a limit stays":     {attrs{born: born, until: 3000, limit: 3000}, pending{limit: 5000}, attrs{born: born, until: 3000, limit: 3000}},
-		"remember":          {stored, pending{remember: &remembering{1 << 20, 2000}}, attrs{born: born, until: 2000 + 1<<20, idle: 1 << 20}},
-		"remember, limited": {attrs{born: born, until: 3000, limit: 3000}, pending{remember: &remembering{1 << 20, 2000}}, attrs{born: born, until: 3000, limit: 3000, idle: 1 << 20}},
-		"forget":            {attrs{born: born, until: 1 << 30, idle: 1 << 20}, pending{remember: &remembering{0, 2000}}, stored},
-		"forget, limited":   {attrs{born: born, until: 3000, limit: 3000, idle: 9}, pending{remember: &remembering{0, 2000}}, attrs{born: born, until: 3000, limit: 3000}},
+		"remember":          {stored, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, attrs{born: born, until: 2000 + 1<<20, idle: 1 << 20}},
+		"remember, limited": {attrs{born: born, until: 3000, limit: 3000}, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, attrs{born: born, until: 3000, limit: 3000, idle: 1 << 20}},
+		"forget":            {attrs{born: born, until: 1 << 30, idle: 1 << 20}, pending{remember: &remembering{idle: 0, at: 2000}}, stored},
+		"forget, limited":   {attrs{born: born, until: 3000, limit: 3000, idle: 9}, pending{remember: &remembering{idle: 0, at: 2000}}, attrs{born: born, until: 3000, limit: 3000}},
 		"sign in":           {stored, pending{signIn: &signIn{"alice", 7}}, attrs{born: born, until: born + life, user: "alice", auth: 7}},
 		"sign out":          {attrs{user: "alice", auth: 7}, pending{signIn: &signIn{"", 9}}, attrs{}},
 	} {
@@ -711,7 +711,7 @@ func TestChangeThen(t *testing.T) {
 func TestPendingThen(t *testing.T) {
 	rec1, rec2 := &record{key: "1"}, &record{key: "2"}
 	put := []change{{key: "a", op: opPut, value: []byte("1")}}
-	p := pending{changes: put, signIn: &signIn{"alice", 1}, remember: &remembering{5, 1}, limit: 50, renew: true}
+	p := pending{changes: put, signIn: &signIn{"alice", 1}, remember: &remembering{idle: 5, at: 1}, limit: 50, renew: true}
 
 	got := p.then(pending{})
 	assert.Equal(t, p, got)

@@ -37,7 +37,7 @@ type Store struct {
 	locks   lanes  // by key: who waits for the lock
 	rivals  recent // whose lock another process has had
 	merges  lanes  // by key: who was refused, and saves again
-	touches recent // to what the expiry was moved
+	touches recent // from what the expiry was moved
 	now     func() time.Time
 }
 

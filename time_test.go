@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -604,6 +606,77 @@ func TestTouchOfAPage(t *testing.T) {
 		b.ok("/")
 		assert.Equal(c.t, epochText(time.Now().Add(time.Hour)), attr(c.item(), "expires"))
 	})
+}
+
+// TestTouchBesideOthers: another's touch does not do where the expiry has been lowered since, nor
+// where there is no time for the next request, should it fail.
+func TestTouchBesideOthers(t *testing.T) {
+	inBubble(t, dynasession.Config{ForeignWriters: true}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		inAnHour := func() string { return epochText(time.Now().Add(time.Hour)) }
+		b.ok("/new")
+		time.Sleep(6 * time.Minute)
+		b.ok("/")
+		time.Sleep(time.Second)
+		_, err := c.client.UpdateItem(c.t.Context(), &dynamodb.UpdateItemInput{ // as PHP does
+			TableName: &c.table, Key: map[string]types.AttributeValue{"id": c.item()["id"]}, UpdateExpression: aws.String("SET expires = :e"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":e": in(24 * time.Minute)},
+		})
+		require.NoError(c.t, err)
+		time.Sleep(time.Second)
+		b.ok("/")
+		assert.Equal(c.t, inAnHour(), attr(c.item(), "expires"))
+
+		time.Sleep(59 * time.Minute)
+		var first sync.Once
+		c.calls.intercept(func(call *call) (*http.Response, error) {
+			fails := false
+			if call.operation == "UpdateItem" {
+				first.Do(func() { fails = true })
+			}
+			if fails {
+				time.Sleep(time.Second)
+				return nil, errors.New("no network")
+			}
+			return call.send()
+		})
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { assert.Equal(c.t, http.StatusOK, askAs(b.handler, b.cookie(), "/").Code) })
+		}
+		both.Wait()
+		assert.Greater(c.t, attr(c.item(), "expires"), epochText(time.Now().Add(59*time.Minute)))
+	})
+}
+
+// TestStreamBesideRemember: what a request has loaded may have ended by then, and the session not.
+func TestStreamBesideRemember(t *testing.T) {
+	for _, policy := range []dynasession.Concurrency{dynasession.Merge, dynasession.Lock} {
+		for _, renew := range []bool{false, true} {
+			inBubble(t, dynasession.Config{Concurrency: policy}, func(c *timed) {
+				var b *browser
+				h := c.visit(c.store, nil)
+				b = newBrowser(c.t, c.visit(c.store, app{
+					"/remember": acts(func(s *dynasession.Session) { s.Remember(30 * 24 * time.Hour) }),
+					"/stream": acts(func(s *dynasession.Session) {
+						assert.NoError(c.t, s.Save(context.Background())) // which gives a lock up
+						other := newBrowser(c.t, b.handler)
+						other.jar.SetCookies(origin, b.jar.Cookies(origin))
+						other.ok("/remember")
+						time.Sleep(48 * time.Hour)
+						s.Set("stream", true)
+						if renew {
+							s.Renew()
+						}
+						assert.NoError(c.t, s.Save(context.Background()))
+					}),
+				}))
+				b.ok("/new")
+				b.ok("/stream")
+				assert.Equal(c.t, "live", askAs(h, b.cookie(), "/").Body.String())
+			})
+		}
+	}
 }
 
 // TestNotBeforeNow: a session that is made in NotBefore's second, or by a server whose clock is
