@@ -85,7 +85,7 @@ func (c change) then(next change) change {
 	case c.err != nil:
 		return c
 	case c.op == opKeep:
-		c.updates = append(c.updates, next.updates...) // nobody else has them
+		c.updates = append(slices.Clip(c.updates), next.updates...)
 		c.quiet = c.quiet && next.quiet
 		return c
 	}
@@ -150,6 +150,11 @@ func (p *pending) find(key string) *change {
 
 func (p *pending) add(c change) {
 	if old := p.find(c.key); old != nil {
+		if old.op == opKeep && c.op == opKeep && old.err == nil && c.err == nil {
+			// As then does, but in place: a copy for each Update of a loop would add up.
+			old.updates, old.quiet = append(old.updates, c.updates...), old.quiet && c.quiet
+			return
+		}
 		*old = old.then(c)
 		return
 	}
