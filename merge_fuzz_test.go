@@ -33,6 +33,8 @@ func FuzzMerge(f *testing.F) {
 			sum    int    // what updates add to what is stored
 			adds   bool   // only updates so far
 			popped bool   // the stored value was taken
+
+			asLoaded bool // value is what was loaded: another may have changed it
 		}
 		wishes := map[string]*wish{}
 		keys := []string{"a", "t", ""}
@@ -44,25 +46,23 @@ func FuzzMerge(f *testing.F) {
 			w := wishes[key]
 			mine := w != nil && !w.adds // the stored value counts no more
 			stored, has := before.get(key)
+			// What was set, or deleted, as it was loaded is still what another may pop first.
+			asLoaded := mine && w.asLoaded
 			switch deed & 3 {
 			case 0:
 				s.Set(key, i)
-				if w == nil && string(stored) == strconv.Itoa(i) {
-					continue // no change
-				}
+				same := has && string(stored) == strconv.Itoa(i) && (w == nil || w.asLoaded)
 				if w == nil {
 					w = &wish{}
 				}
-				*w = wish{value: strconv.Itoa(i), popped: w.popped}
+				*w = wish{value: strconv.Itoa(i), popped: w.popped, asLoaded: same}
 			case 1:
 				s.Delete(key)
-				if w == nil && !has {
-					continue
-				}
+				same := !has && (w == nil || w.asLoaded)
 				if w == nil {
 					w = &wish{}
 				}
-				*w = wish{popped: w.popped}
+				*w = wish{popped: w.popped, asLoaded: same}
 			case 2:
 				if n, ok := Get[int](s, key); s.Has(key) && (!ok || n > 1e9 || n < -1e9) {
 					continue // Update would fail the save
@@ -71,7 +71,7 @@ func FuzzMerge(f *testing.F) {
 				switch {
 				case mine:
 					n, _ := strconv.Atoi(w.value)
-					w.value = strconv.Itoa(n + 1)
+					w.value, w.asLoaded = strconv.Itoa(n+1), false
 				case w == nil:
 					w = &wish{adds: true, sum: 1}
 				default:
@@ -83,7 +83,7 @@ func FuzzMerge(f *testing.F) {
 					continue
 				}
 				if mine {
-					*w = wish{popped: w.popped}
+					*w = wish{popped: w.popped || asLoaded}
 					break
 				}
 				w = &wish{popped: true}
