@@ -17,11 +17,38 @@ type endpoints struct {
 }
 
 type resolved struct {
-	params   dynamodb.EndpointParameters
+	params   params
 	endpoint smithyendpoints.Endpoint
 }
 
-// knownParams is what the SDK's rules depend on, as far as same knows.
+// params are the parameters as they were: the SDK's point to strings that may change, like
+// BaseEndpoint's.
+type params struct {
+	region, endpoint, arn, accountID, accountIDMode param[string]
+	dualStack, fips, search                         param[bool]
+}
+
+type param[T comparable] struct {
+	set   bool
+	value T
+}
+
+func valueOf[T comparable](p *T) (o param[T]) {
+	if p != nil {
+		o = param[T]{true, *p}
+	}
+	return o
+}
+
+func paramsOf(p *dynamodb.EndpointParameters) params {
+	return params{
+		region: valueOf(p.Region), endpoint: valueOf(p.Endpoint), arn: valueOf(p.ResourceArn),
+		accountID: valueOf(p.AccountId), accountIDMode: valueOf(p.AccountIdEndpointMode),
+		dualStack: valueOf(p.UseDualStack), fips: valueOf(p.UseFIPS), search: valueOf(p.IsSearchOperation),
+	}
+}
+
+// knownParams is what the SDK's rules depend on, as far as paramsOf knows.
 const knownParams = "{Region:<nil> UseDualStack:<nil> UseFIPS:<nil> Endpoint:<nil> AccountId:<nil> " +
 	"AccountIdEndpointMode:<nil> ResourceArn:<nil> ResourceArnList:[] IsSearchOperation:<nil>}"
 
@@ -35,44 +62,17 @@ func remembered(r dynamodb.EndpointResolverV2) dynamodb.EndpointResolverV2 {
 	return &endpoints{sdk: r}
 }
 
-func (e *endpoints) ResolveEndpoint(ctx context.Context, params dynamodb.EndpointParameters) (smithyendpoints.Endpoint, error) {
-	if last := e.last.Load(); last != nil && same(&last.params, &params) {
+func (e *endpoints) ResolveEndpoint(ctx context.Context, p dynamodb.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	if p.ResourceArnList != nil { // of renewals and batches
+		return e.sdk.ResolveEndpoint(ctx, p)
+	}
+	now := paramsOf(&p)
+	if last := e.last.Load(); last != nil && last.params == now {
 		return last.endpoint, nil // the SDK only reads what it refers to
 	}
-	endpoint, err := e.sdk.ResolveEndpoint(ctx, params)
-	if err == nil && params.ResourceArnList == nil {
-		e.last.Store(&resolved{copied(params), endpoint})
+	endpoint, err := e.sdk.ResolveEndpoint(ctx, p)
+	if err == nil {
+		e.last.Store(&resolved{now, endpoint})
 	}
 	return endpoint, err
-}
-
-// copied keeps what the parameters are now: BaseEndpoint points to a string of the user's.
-func copied(p dynamodb.EndpointParameters) dynamodb.EndpointParameters {
-	return dynamodb.EndpointParameters{
-		Region: copyOf(p.Region), Endpoint: copyOf(p.Endpoint), ResourceArn: copyOf(p.ResourceArn),
-		AccountId: copyOf(p.AccountId), AccountIdEndpointMode: copyOf(p.AccountIdEndpointMode),
-		UseDualStack: copyOf(p.UseDualStack), UseFIPS: copyOf(p.UseFIPS), IsSearchOperation: copyOf(p.IsSearchOperation),
-	}
-}
-
-func copyOf[T any](p *T) *T {
-	if p == nil {
-		return nil
-	}
-	v := *p
-	return &v
-}
-
-func same(a, b *dynamodb.EndpointParameters) bool {
-	return a.ResourceArnList == nil && b.ResourceArnList == nil &&
-		equal(a.Region, b.Region) && equal(a.Endpoint, b.Endpoint) && equal(a.ResourceArn, b.ResourceArn) &&
-		equal(a.AccountId, b.AccountId) && equal(a.AccountIdEndpointMode, b.AccountIdEndpointMode) &&
-		equal(a.UseDualStack, b.UseDualStack) && equal(a.UseFIPS, b.UseFIPS) && equal(a.IsSearchOperation, b.IsSearchOperation)
-}
-
-func equal[T comparable](a, b *T) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
 }

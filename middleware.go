@@ -238,22 +238,22 @@ func (q *request) save(ctx context.Context, sess *Session, headersSent bool) err
 	if d.cookie != cookieKeep && !headersSent {
 		q.delivered = d
 		q.store.cookie.write(q.response.Header(), d)
-		if outer, ok := q.Context.Value(requestKey{}).(*request); ok {
-			outer.deliver(q)
-		}
+		q.tellOuter(q)
 	}
 	return err
 }
 
-// deliver remembers that inner has put a cookie into the header: its session is saved, whatever
-// becomes of the response.
-func (q *request) deliver(inner *request) {
-	q.mu.Lock()
-	q.inner = append(q.inner, inner)
-	q.mu.Unlock()
-	if outer, ok := q.Context.Value(requestKey{}).(*request); ok {
-		outer.deliver(inner)
+// tellOuter lets the requests around q, of other stores, know that inner has put a cookie into the
+// header: its session is saved, whatever becomes of the response.
+func (q *request) tellOuter(inner *request) {
+	outer, ok := q.Context.Value(requestKey{}).(*request)
+	if !ok {
+		return
 	}
+	outer.mu.Lock()
+	outer.inner = append(outer.inner, inner)
+	outer.mu.Unlock()
+	outer.tellOuter(inner)
 }
 
 // open tells whether the response is still the handler's.
