@@ -104,7 +104,7 @@ func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.GetBody()
 	}
-	return c.client.Do(r) //nolint:gosec // the SDK has made r
+	return c.client.Do(r) //nolint:gosec // G704: the address in r is the SDK's, of the configuration
 }
 
 // pool sets what has the SDK's default.

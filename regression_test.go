@@ -160,6 +160,36 @@ func TestChangeDuringTheLastSave(t *testing.T) {
 	}
 }
 
+// TestFailedLateSaveIsToldOnce: and not as a change that came after the request.
+func TestFailedLateSaveIsToldOnce(t *testing.T) {
+	b := embedded(t)
+	var log bytes.Buffer
+	sc := newScene(t, b, dynasession.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	sc.paths["/"] = func(s *session, w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		s.Set("bad", func() {})
+	}
+	sc.ok("/")
+	assert.Equal(t, 1, strings.Count(log.String(), "level="), log.String())
+	assert.Contains(t, log.String(), "after the response's headers is lost")
+}
+
+// TestSetDuringAMergingSave: that a value was the one that was loaded says nothing once a save has
+// merged.
+func TestSetDuringAMergingSave(t *testing.T) {
+	b := embedded(t)
+	sc := newScene(t, b, dynasession.Config{})
+	sc.paths["/other"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("n", 1) }
+	sc.paths["/"] = func(s *session, _ http.ResponseWriter, r *http.Request) {
+		sc.twin().ok("/other")
+		s.Set("mine", true)
+		atUpdate(b, func() { s.Set("n", 0) })
+		assert.NoError(t, s.Save(r.Context()))
+	}
+	sc.ok("/")
+	assert.JSONEq(t, `{"n":0,"token":"t","mine":true}`, sc.data())
+}
+
 // TestUserDuringASave: a save that is under way hides no change.
 func TestUserDuringASave(t *testing.T) {
 	b := embedded(t)

@@ -722,6 +722,8 @@ func TestPendingThen(t *testing.T) {
 	assert.Equal(t, &remembering{}, got.remember)
 	assert.Equal(t, int64(50), got.limit)
 	assert.True(t, got.renew)
+	got = p.then(pending{remember: &remembering{quiet: true}})
+	assert.Equal(t, p.remember, got.remember, "it changed nothing of what was to be saved")
 
 	got = p.then(pending{destroy: true, victim: rec1})
 	assert.Equal(t, pending{destroy: true, victim: rec1}, got, "what came before is gone")
@@ -888,6 +890,7 @@ func TestValues(t *testing.T) {
 			model := map[string]string{}
 			check := func() {
 				t.Helper()
+				require.LessOrEqual(t, v.moved, maxMoved)
 				require.Len(t, v.list, len(order))
 				for i, key := range order {
 					require.Equal(t, key, v.list[i].Key)

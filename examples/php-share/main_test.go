@@ -210,7 +210,7 @@ func TestOnDynamoDBLocal(t *testing.T) {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("DYNAMODB_LOCAL_ENDPOINT is not set.")
 		}
-		t.Skip("DYNAMODB_LOCAL_ENDPOINT is not set.")
+		t.Skip("DYNAMODB_LOCAL_ENDPOINT is not set: make test runs this against DynamoDB Local")
 	}
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)

@@ -158,7 +158,7 @@ func endpoint(t *testing.T, backend string) string {
 	if os.Getenv("CI") == "true" {
 		t.Fatal("DYNAMODB_LOCAL_ENDPOINT is not set.")
 	}
-	t.Skip("DYNAMODB_LOCAL_ENDPOINT is not set.")
+	t.Skip("DYNAMODB_LOCAL_ENDPOINT is not set: make test runs this against DynamoDB Local")
 	return ""
 }
 
