@@ -83,8 +83,9 @@ type Config struct {
 	// headers had gone may show a moment later. Every save sets the cookie then, and a response may
 	// arrive after that of a later save of a parallel request. Its cookie puts the older revision
 	// back, so that what the other wrote may show a moment later too; and, if the other has renewed
-	// the session, the old id, so that the user has to sign in again. Store.Read and ValidateID read strongly. It
-	// can't be set together with ForeignWriters. Under Lock, loading reads strongly by itself.
+	// the session, the old id, so that the user has to sign in again. Store.Read and ValidateID read
+	// strongly. It can't be set together with ForeignWriters. Under Lock, loading reads strongly by
+	// itself.
 	EventualReads bool `env:"EVENTUAL_READS"`
 
 	// InsecurePlainIDs stores ids as they are, instead of their SHA-256, and accepts ids as PHP

@@ -51,7 +51,8 @@
 // string, nil pointers as null, nil slices and maps as empty arrays. What PHP had as an object
 // stays one only in a [Value], an [Object] or a [Custom]. By a pointer that is the same object wherever the pointer is,
 // else one of its own each time. A zero Object, Custom or Enum by value is null. A reference to the value itself, where
-// that is an object, stays one if the *Value that was decoded is encoded; a copy of that Value holds a handle of the object instead (r: for R:).
+// that is an object, stays one if the *Value that was decoded is encoded; a copy of that Value holds a handle of the
+// object instead (r: for R:).
 //
 // # What keeps its bytes
 //
