@@ -78,7 +78,7 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 		if encrypted {
 			cost += encryptedCost
 		}
-		if small, how := compress(plain, cost, writeUnits(rest+size), s2Words.Encode); small != nil {
+		if small, how := compress(plain, cost, writeUnits(rest+size), compressions); small != nil {
 			body, flags = small, flags|how
 		}
 	}
@@ -187,24 +187,34 @@ func associated(item string, flags byte) []byte {
 	return append([]byte(item), 0, flags)
 }
 
+// compression is a way to make data smaller, and the flags that tell how to open it.
+type compression struct {
+	encode func(plain []byte) []byte
+	flags  byte
+}
+
+// compressions stand in the order of their time, 1 to 7 to 36 for 1 KB. S2 without the dictionary
+// refers only to what it has written itself, and opens with it as well.
+var compressions = []compression{
+	{func(plain []byte) []byte { return s2.Encode(nil, plain) }, flagS2},
+	{func(plain []byte) []byte { return s2Words.Encode(nil, plain) }, flagS2},
+	{deflate, flagDeflated | flagPrimed},
+}
+
 // compress gives a form of plain that, beside rest bytes of the item, costs fewer than that many
-// units to write; nil when there is none. Fewer units count for more than less time. encode is
-// S2's.
-func compress(plain []byte, rest, units int, encode func(dst, src []byte) []byte) (small []byte, flag byte) {
-	if units == 1 {
-		return nil, 0
-	}
-	fast := encode(nil, plain)
-	if n := writeUnits(rest + len(fast)); n < units && opensTo(fast, plain) {
-		small, flag, units = fast, flagS2, n
-	}
-	// S2 takes a tenth of DEFLATE's time, to write and to read, but a unit costs much more than either.
-	if writeUnits(rest) < units {
-		if tight := deflate(plain); writeUnits(rest+len(tight)) < units {
-			small, flag = tight, flagDeflated|flagPrimed
+// units to write; nil when there is none. It tries on while a unit may go: that costs much more
+// than any of their time.
+func compress(plain []byte, rest, units int, ways []compression) (small []byte, flags byte) {
+	for _, way := range ways {
+		if units <= writeUnits(rest) {
+			break
+		}
+		body := way.encode(plain)
+		if n := writeUnits(rest + len(body)); n < units && (way.flags != flagS2 || opensTo(body, plain)) {
+			small, flags, units = body, way.flags, n
 		}
 	}
-	return small, flag
+	return small, flags
 }
 
 var primer = []byte(dictionary)

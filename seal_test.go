@@ -11,6 +11,7 @@ import (
 	"math"
 	mrand "math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,16 @@ func digits(n int) []byte {
 // mixed is half and half, so that it deflates by a little.
 func mixed(n int) []byte { return append(repetitive(n/4), incompressible(n-n/4)...) }
 
+// words are the dictionary's, in disorder: without it, they hardly deflate.
+func words(n int) []byte {
+	var out []byte
+	for r := mrand.New(mrand.NewPCG(1, uint64(n))); len(out) < n; {
+		at := r.IntN(len(dictionary) - 12)
+		out = append(out, dictionary[at:at+12]...)
+	}
+	return out[:n]
+}
+
 // TestSeal goes through all settings, kinds of data and sizes around the borders of write
 // units: everything opens again, and compression is used when, and only when, it saves one.
 func TestSeal(t *testing.T) {
@@ -63,15 +74,24 @@ func TestSeal(t *testing.T) {
 		}
 	}
 	sizes = append(sizes, 40<<10)
-	kinds := map[string]func(int) []byte{"repetitive": repetitive, "random": incompressible, "mixed": mixed, "digits": digits}
+	kinds := map[string]struct {
+		data  func(int) []byte
+		forms []string // that it must take
+	}{
+		"random":     {incompressible, []string{"bare"}},
+		"digits":     {digits, []string{"bare", "DEFLATE"}},
+		"words":      {words, []string{"bare", "S2", "DEFLATE"}},
+		"mixed":      {mixed, []string{"bare", "S2 alone", "S2"}},
+		"repetitive": {repetitive, []string{"bare", "S2 alone", "DEFLATE"}},
+	}
 	for _, compress := range []bool{false, true} {
 		for _, keys := range [][][]byte{nil, {sealKey1}, {sealKey2, sealKey1}} {
 			s := &sealer{compress: compress, keys: keys}
-			for kind, data := range kinds {
+			for kind, of := range kinds {
 				t.Run(fmt.Sprintf("compress %v, %d keys, %s", compress, len(keys), kind), func(t *testing.T) {
 					used := map[string]bool{}
 					for _, size := range sizes {
-						original := data(size)
+						original := of.data(size)
 						envelope := 2
 						if len(keys) > 0 {
 							envelope += 12 + 16
@@ -79,7 +99,7 @@ func TestSeal(t *testing.T) {
 						forms := []struct {
 							name string
 							size int
-						}{{"bare", size}, {"S2", envelope + len(testS2.Encode(nil, original))}, {"DEFLATE", envelope + len(deflateBytes(t, testPrimer, original))}}
+						}{{"bare", size}, {"S2 alone", envelope + len(s2.Encode(nil, original))}, {"S2", envelope + len(testS2.Encode(nil, original))}, {"DEFLATE", envelope + len(deflateBytes(t, testPrimer, original))}}
 						if len(keys) > 0 {
 							forms[0].size += envelope
 						}
@@ -116,9 +136,9 @@ func TestSeal(t *testing.T) {
 							}
 						}
 					}
-					assert.True(t, used["bare"])
-					assert.Equal(t, compress && (kind == "repetitive" || kind == "mixed"), used["S2"])
-					assert.Equal(t, compress && (kind == "repetitive" || kind == "digits"), used["DEFLATE"])
+					for _, form := range of.forms {
+						assert.True(t, used[form] || !compress, form)
+					}
 				})
 			}
 		}
@@ -399,7 +419,11 @@ func TestS2IsReadBack(t *testing.T) {
 		"another": func([]byte) []byte { return testS2.Encode(nil, append(bytes.Clone(plain[1:]), 'x')) },
 		"longer":  func([]byte) []byte { return testS2.Encode(nil, append(bytes.Clone(plain), 'x')) },
 	} {
-		small, flag := compress(plain, 0, 3, func(dst, src []byte) []byte { return spoil(testS2.Encode(dst, src)) })
+		ways := slices.Clone(compressions)
+		for i, way := range ways[:2] {
+			ways[i].encode = func(plain []byte) []byte { return spoil(way.encode(plain)) }
+		}
+		small, flag := compress(plain, 0, 3, ways)
 		assert.Equal(t, byte(flagDeflated|flagPrimed), flag, name)
 		back, err := inflate(small, primer)
 		require.NoError(t, err)
