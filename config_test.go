@@ -635,8 +635,9 @@ func TestFromEnv(t *testing.T) {
 	out, err := server.Client().Scan(ctx, &dynamodb.ScanInput{TableName: &table})
 	require.NoError(t, err)
 	require.Len(t, out.Items, 1)
-	assert.Equal(t, store.keys.key(id), text(out.Items[0]["id"]))
-	assert.True(t, strings.HasPrefix(text(out.Items[0]["id"]), "shop_"))
+	stored := store.table.record(out.Items[0])
+	assert.Equal(t, store.keys.key(id), stored.key)
+	assert.True(t, strings.HasPrefix(stored.key, "shop_"))
 
 	t.Run("wrong settings", func(t *testing.T) {
 		t.Setenv("DYNASESSION_TIMEOUT", "soon")

@@ -26,12 +26,14 @@ type table struct {
 	foreign bool              // others write items without moving rev
 	revs    bool              // cookies carry rev
 	metered bool              // ask for the capacity units that each call takes
+	heard   bool              // others hear what is answered
 
 	mu       sync.RWMutex
 	wordings map[string]*wording // by update and condition
 }
 
 func newTable(client *dynamodb.Client, cfg *Config) *table {
+	heard := isHeard(client.Options())
 	client = dynamodb.New(client.Options(), func(o *dynamodb.Options) {
 		o.EndpointResolverV2 = remembered(o.EndpointResolverV2)
 		o.APIOptions = append(o.APIOptions, watchAttempts)
@@ -45,6 +47,7 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	a := cfg.Attributes
 	return &table{
 		client: client, name: cfg.Table, attrs: a, foreign: cfg.ForeignWriters, revs: cfg.EventualReads, metered: cfg.Observer != nil,
+		heard: heard,
 		alias: map[string]string{
 			"#i": a.ID, "#e": a.Expires, "#d": a.Data, "#us": a.User,
 			"#r": attrRev, "#w": attrMarks, "#b": attrBorn, "#u": attrUntil, "#m": attrLimit,
@@ -54,11 +57,19 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	}
 }
 
+// isHeard tells whether the SDK's log, or middlewares of the user's, look at answers: these must not
+// miss an item.
+func isHeard(o dynamodb.Options) bool {
+	return o.ClientLogMode.IsResponseWithBody() || len(o.APIOptions) > 0 ||
+		fmt.Sprint(o.Interceptors) != fmt.Sprint(dynamodb.Options{}.Interceptors)
+}
+
 // trace gathers what an operation cost and met, over all its calls.
 type trace struct {
 	readUnits, writeUnits float64
 	conflicts             int
 	unanswered            bool // an attempt of the present call may have taken effect, and nobody said
+	taker                 taker
 }
 
 // refusal is a condition that did not hold, and the item as it was then: nil for none.
@@ -177,18 +188,37 @@ func units(c *types.ConsumedCapacity) float64 {
 	return *c.CapacityUnits
 }
 
+// getCall is a GetItem and what its answer holds, in one allocation.
+type getCall struct {
+	dynamodb.GetItemInput
+	id     types.AttributeValueMemberS
+	strong bool
+
+	table *table
+	item  *record
+	taken bool
+}
+
+func (c *getCall) take(body []byte) bool {
+	c.item, c.taken = c.table.readItem(body)
+	return c.taken
+}
+
 // get reads the item; nil for none.
 func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
-	call := &struct { // in one allocation
-		dynamodb.GetItemInput
-		id     types.AttributeValueMemberS
-		strong bool
-	}{id: types.AttributeValueMemberS{Value: key}, strong: strong}
+	call := &getCall{id: types.AttributeValueMemberS{Value: key}, strong: strong, table: t}
 	call.TableName, call.ConsistentRead, call.ReturnConsumedCapacity = &t.name, &call.strong, t.capacity()
 	call.Key = map[string]types.AttributeValue{t.attrs.ID: &call.id}
-	out, err := t.client.GetItem(ctx, &call.GetItemInput)
-	if err != nil {
+	if !t.heard {
+		tr.taker = call
+		defer func() { tr.taker = nil }()
+	}
+	out, err := t.client.GetItem(tr.in(ctx), &call.GetItemInput)
+	switch {
+	case err != nil:
 		return nil, t.translate("GetItem", err)
+	case call.taken:
+		return call.item, nil
 	}
 	tr.readUnits += units(out.ConsumedCapacity)
 	return t.record(out.Item), nil
@@ -788,71 +818,103 @@ func dataValue(r *record) types.AttributeValue {
 	return &types.AttributeValueMemberS{Value: string(r.data)}
 }
 
-// record reads an item; nil for none. An attribute of another type than ours is not
-// there, but for data, which then cannot be read.
+// record reads an item; nil for none.
 func (t *table) record(item map[string]types.AttributeValue) *record {
 	if len(item) == 0 {
 		return nil
 	}
-	r := &record{
-		key:     text(item[t.attrs.ID]),
-		expires: number(item[t.attrs.Expires]),
-		rev:     number(item[attrRev]),
-		marks:   text(item[attrMarks]),
-		lock:    lockOf(item[attrLock]),
-		holder:  text(item[attrHolder]),
-		attrs: attrs{
-			user:  text(item[t.attrs.User]),
-			auth:  number(item[attrAuth]),
-			born:  number(item[attrBorn]),
-			until: number(item[attrUntil]),
-			limit: number(item[attrLimit]),
-			idle:  number(item[attrIdle]),
-		},
-	}
-	switch d := item[t.attrs.Data].(type) {
-	case nil:
-	case *types.AttributeValueMemberS:
-		r.data = []byte(d.Value)
-	case *types.AttributeValueMemberB:
-		r.data, r.binary = d.Value, true
-	default:
-		r.alien = true
+	r := new(record)
+	for name, v := range item {
+		switch v := v.(type) {
+		case nil:
+		case *types.AttributeValueMemberS:
+			t.read(r, name, isText, []byte(v.Value))
+		case *types.AttributeValueMemberN:
+			t.read(r, name, isNumber, []byte(v.Value))
+		case *types.AttributeValueMemberB:
+			t.read(r, name, isBinary, v.Value)
+		default:
+			t.read(r, name, isOther, nil)
+		}
 	}
 	return r
 }
 
-func text(v types.AttributeValue) string {
-	if s, ok := v.(*types.AttributeValueMemberS); ok {
-		return s.Value
+// The types of attributes that have a meaning here.
+type kind byte
+
+const (
+	isOther kind = iota
+	isText
+	isNumber
+	isBinary
+)
+
+// read takes one attribute into r, which may keep only a binary value as it is. An attribute of
+// another type than ours is not there, but for data, which then cannot be read, and for lock.
+func (t *table) read(r *record, name string, k kind, value []byte) {
+	switch name {
+	case t.attrs.ID:
+		r.key = text(k, value)
+	case t.attrs.Expires:
+		r.expires = number(k, value)
+	case t.attrs.Data:
+		r.binary, r.alien = k == isBinary, k != isText && k != isBinary
+		switch k {
+		case isText:
+			r.data = append([]byte{}, value...)
+		case isBinary:
+			r.data = value
+		default:
+			r.data = nil
+		}
+	case t.attrs.User:
+		r.attrs.user = text(k, value)
+	case attrRev:
+		r.rev = number(k, value)
+	case attrMarks:
+		r.marks = text(k, value)
+	case attrLock:
+		if r.lock = number(k, value); r.lock < leaseFrom {
+			r.lock = 1 // as PHP writes it, for all locks without an end
+		}
+	case attrHolder:
+		r.holder = text(k, value)
+	case attrAuth:
+		r.attrs.auth = number(k, value)
+	case attrBorn:
+		r.attrs.born = number(k, value)
+	case attrUntil:
+		r.attrs.until = number(k, value)
+	case attrLimit:
+		r.attrs.limit = number(k, value)
+	case attrIdle:
+		r.attrs.idle = number(k, value)
+	}
+}
+
+func text(k kind, value []byte) string {
+	if k == isText {
+		return string(value)
 	}
 	return ""
 }
 
 // number rounds down, and keeps far from where sums would overflow.
-func number(v types.AttributeValue) int64 {
-	n, ok := v.(*types.AttributeValueMemberN)
-	if !ok {
+func number(k kind, value []byte) int64 {
+	if k != isNumber {
 		return 0
 	}
 	const most = math.MaxInt64 / 4
-	i, err := strconv.ParseInt(n.Value, 10, 64)
+	i, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
-		f, err := strconv.ParseFloat(n.Value, 64)
+		f, err := strconv.ParseFloat(string(value), 64)
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return 0
 		}
 		i = int64(math.Floor(min(max(f, -most), most)))
 	}
 	return min(max(i, -most), most)
-}
-
-// lockOf gives 1, as PHP writes it, for all locks without an end.
-func lockOf(v types.AttributeValue) int64 {
-	if n := number(v); v == nil || n >= leaseFrom {
-		return n
-	}
-	return 1
 }
 
 // transientCodes are AWS's error codes for "later, perhaps". The SDK has repeated them.

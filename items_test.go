@@ -1,0 +1,164 @@
+package dynasession
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// usualItems are answers that readItem reads, otherItems what it leaves to the SDK.
+var (
+	usualItems = []string{
+		`{}`, ` { } `, `{"Item":{}}`, "\t{ \"Item\" :\r\n{ \"id\" : { \"S\" : \"a\" } , \"n\":{\"N\":\"-1.5E9\"} } }\n",
+		`{"Item":{"id":{"S":"session_0a"},"expires":{"N":"1795600000"},"data":{"B":"wQgIAGFiY2RlZg=="},"w":{"S":""}}}`,
+		`{"Item":{"rev":{"N":"7"},"born":{"N":"1"},"until":{"N":"2"},"limit":{"N":"3"},"auth":{"N":"4"},"idle":{"N":"5.5"},"user":{"S":"u"},"holder":{"S":"h"}}}`,
+		`{"Item":{"lock":{"N":"1795600000000"}}}`, `{"Item":{"lock":{"N":"1"}}}`, `{"Item":{"lock":{"S":"x"}}}`, `{"Item":{"lock":{"N":"1e99"}}}`,
+		`{"Item":{"id":{"N":"1"},"expires":{"S":"2"},"data":{"N":"3"},"user":{"B":"YQ=="},"rev":{"B":"YQ=="},"w":{"N":"4"}}}`,
+		`{"Item":{"data":{"S":"{\"a\":\"b\\\"\\u003c\",\n\"c\":\"\\\\\"}"},"b":{"B":""}}}`, `{"Item":{"data":{"S":""}}}`, `{"Item":{"data":{"B":""}}}`,
+		`{"Item":{"data":{"S":"\b\f\n\r\t\/\\\" Zürich \u00fc \ud83d\ude00 \ud83d 東京"}}}`,
+		`{"It\u0065m":{"\u0069d":{"\u0053":"a\/b"},"data":{"B":"w\u0051g="}}}`,
+		`{"Item":{"data":{"S":"1"},"data":{"B":"YQ=="}}}`, `{"Item":{"data":{"N":"1"},"data":{"S":"1"}}}`, "{\"Item\":{\"data\":{\"S\":\"\xff\"}}}",
+		`{"Item":{"rev":{"N":"no number"}}}`,
+	}
+	otherItems = []string{
+		``, ` `, `null`, `[]`, `"Item"`, `{`, `{"Item"`, `{"Item":`, `{"Item":{`, `{"Item":{"a"`, `{"Item":{"a":{"S":"`, `{"Item":{"a":{"S":"\`,
+		`{"Item":{"a":{"S":"b"`, `{"Item":{"a":{"S":"b"}`, `{"Item":{"a":{"S":"b"}}`, `{"Item":{"a":{"S":"b"}}} x`, `{}{}`, `{"Item":{},}`,
+		`{"Item":null}`, `{"Item":[]}`, `{"Item":{"a":null}}`, `{"Item":{"a":{}}}`, `{"Item":{"a":{"S":null}}}`, `{"Item":{"a":{"S":1}}}`,
+		`{"Item":{"data":{"BOOL":true},"lock":{"NULL":true},"c":{"L":[{"S":"x"}]},"id":{"M":{"e":{"N":"1"}}},"f":{"SS":["g"]},"h":{"NS":["1"]},"i":{"BS":["YQ=="]}}}`,
+		`{"Item":{"a":{"S":"b","N":"1"}}}`, `{"Item":{"a":{"X":"b"}}}`, `{"Item":{"a":{"B":"?"}}}`, `{"Item":{"a":{"B":"YQ"}}}`,
+		`{"Item":{"a":{"S":"b"},}}`, `{"Item":{,}}`, `{"Item":{"a" {"S":"b"}}}`, `{"item":{}}`, `{"Item":{"a":{"S":"\x"}}}`, `{"Item":{"a":{"S":"\u12g4"}}}`,
+		"{\"Item\":{\"a\":{\"S\":\"\n\"}}}", "{\"Item\":{\"a\":{\"S\":\"\\n\xff\"}}}",
+		`{"ConsumedCapacity":{"CapacityUnits":0.5,"TableName":"sessions"},"Item":{"id":{"S":"b"}}}`,
+		`{"Item":{"id":{"S":"b"}},"ConsumedCapacity":{"CapacityUnits":1}}`, `{"Item":{},"Later":{"a":[1]}}`,
+	}
+)
+
+func itemTable() *table {
+	cfg := Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}}
+	return newTable(dynamodb.New(dynamodb.Options{Region: "us-east-1"}), &cfg)
+}
+
+func TestReadItem(t *testing.T) {
+	tb := itemTable()
+	for _, body := range usualItems {
+		_, ok := tb.readItem([]byte(body))
+		assert.True(t, ok, body)
+		sameAsSDK(t, tb, []byte(body))
+	}
+	for _, body := range otherItems {
+		r, ok := tb.readItem([]byte(body))
+		assert.False(t, ok, "%s: %v", body, r)
+		sameAsSDK(t, tb, []byte(body))
+	}
+	full := usualItems[4]
+	for n := range full {
+		_, ok := tb.readItem([]byte(full[:n]))
+		assert.False(t, ok, full[:n])
+		sameAsSDK(t, tb, []byte(full[:n]))
+	}
+}
+
+// FuzzReadItem: what the Store reads by itself is what it would read from the SDK's item.
+func FuzzReadItem(f *testing.F) {
+	for _, body := range append(usualItems, otherItems...) {
+		f.Add([]byte(body))
+	}
+	tb := itemTable()
+	f.Fuzz(func(t *testing.T, body []byte) { sameAsSDK(t, tb, body) })
+}
+
+// answering is an HTTP client that gets that body for everything.
+type answering []byte
+
+func (body answering) Do(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}, nil
+}
+
+// sameAsSDK compares what get reads of that answer with what the SDK does.
+func sameAsSDK(t *testing.T, tb *table, body []byte) {
+	t.Helper()
+	client := dynamodb.New(dynamodb.Options{
+		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: answering(body),
+	})
+	want, wantErr := client.GetItem(context.Background(), &dynamodb.GetItemInput{
+		TableName: aws.String("sessions"), Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "a"}},
+	})
+	given := bytes.Clone(body)
+	r, ok := tb.readItem(given)
+	clear(given) // nothing of it is kept
+	own := newTable(client, &Config{Table: "sessions", Attributes: tb.attrs})
+	got, err := own.get(context.Background(), &trace{}, "a", true)
+	first := bytes.TrimLeft(body, " \t\r\n")
+	switch {
+	case wantErr != nil:
+		require.False(t, ok, "%s: %v", body, wantErr)
+		require.Error(t, err, "%s", body)
+	case len(first) == 0 || first[0] != '{': // the SDK takes that for no item
+		require.Error(t, err, "%s", body)
+	default:
+		require.NoError(t, err, "%s", body)
+		require.Equal(t, tb.record(want.Item), got, "%s", body)
+		if ok {
+			require.Equal(t, got, r, "%s", body)
+		}
+	}
+}
+
+// TestHeardAnswers: who looks at answers, sees the item.
+func TestHeardAnswers(t *testing.T) {
+	body := `{"Item":{"id":{"S":"session_0a"},"expires":{"N":"1795600000"}}}`
+	for name, listen := range map[string]func(o *dynamodb.Options, heard *strings.Builder){
+		"log": func(o *dynamodb.Options, heard *strings.Builder) {
+			o.ClientLogMode = aws.LogResponseWithBody
+			o.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) { fmt.Fprintf(heard, format, v...) })
+		},
+		"middleware": func(o *dynamodb.Options, heard *strings.Builder) {
+			hear := middleware.InitializeMiddlewareFunc("hear", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+				out, meta, err := next.HandleInitialize(ctx, in)
+				tellItem(heard, out.Result)
+				return out, meta, err
+			})
+			o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error { return stack.Initialize.Add(hear, middleware.Before) })
+		},
+		"interceptor": func(o *dynamodb.Options, heard *strings.Builder) {
+			o.Interceptors.AddAfterExecution(afterExecution{heard})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var heard strings.Builder
+			client := dynamodb.New(dynamodb.Options{
+				Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, HTTPClient: answering(body),
+			}, func(o *dynamodb.Options) { listen(o, &heard) })
+			tb := newTable(client, &Config{Table: "sessions", Attributes: itemTable().attrs})
+			r, err := tb.get(t.Context(), &trace{}, "session_0a", true)
+			require.NoError(t, err)
+			assert.Equal(t, &record{key: "session_0a", expires: 1795600000}, r)
+			assert.Contains(t, heard.String(), "session_0a")
+		})
+	}
+}
+
+type afterExecution struct{ heard io.Writer }
+
+func (a afterExecution) AfterExecution(_ context.Context, in *smithyhttp.InterceptorContext) error {
+	tellItem(a.heard, in.Output)
+	return nil
+}
+
+func tellItem(w io.Writer, output any) {
+	id, _ := output.(*dynamodb.GetItemOutput).Item["id"].(*types.AttributeValueMemberS)
+	fmt.Fprint(w, id)
+}
