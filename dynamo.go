@@ -194,19 +194,20 @@ type getCall struct {
 	id     types.AttributeValueMemberS
 	strong bool
 
-	table *table
-	item  *record
-	taken bool
+	answer itemReader
+	taken  bool
 }
 
 func (c *getCall) take(body []byte) bool {
-	c.item, c.taken = c.table.readItem(body)
+	c.answer = itemReader{table: c.answer.table, b: body}
+	c.taken = c.answer.read()
+	c.answer.b = nil // it is the caller's
 	return c.taken
 }
 
 // get reads the item; nil for none.
 func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
-	call := &getCall{id: types.AttributeValueMemberS{Value: key}, strong: strong, table: t}
+	call := &getCall{id: types.AttributeValueMemberS{Value: key}, strong: strong, answer: itemReader{table: t}}
 	call.TableName, call.ConsistentRead, call.ReturnConsumedCapacity = &t.name, &call.strong, t.capacity()
 	call.Key = map[string]types.AttributeValue{t.attrs.ID: &call.id}
 	if !t.heard {
@@ -218,7 +219,8 @@ func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*r
 	case err != nil:
 		return nil, t.translate("GetItem", err)
 	case call.taken:
-		return call.item, nil
+		tr.readUnits += call.answer.units
+		return call.answer.item, nil
 	}
 	tr.readUnits += units(out.ConsumedCapacity)
 	return t.record(out.Item), nil

@@ -4,99 +4,114 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"strconv"
 	"unicode/utf8"
 )
 
 // itemReader reads what GetItem answers as a rule: an item of strings, numbers and binary values,
-// without the values between that the SDK makes of it. All else is left to the SDK.
+// and its cost, without the values between that the SDK makes of it. All else is left to the SDK.
 type itemReader struct {
 	table *table
 	b     []byte
+	item  *record // nil for none
+	units float64
 }
 
-// readItem reads {"Item":{...}}, and {}, for which r is nil. It keeps nothing of b.
-func (t *table) readItem(b []byte) (r *record, ok bool) {
-	p := itemReader{t, b}
-	i := skipSpace(b, 0)
-	if peek(b, i) != '{' {
-		return nil, false
-	}
-	if i = skipSpace(b, i+1); peek(b, i) != '}' {
-		var name []byte
-		if name, i, ok = p.name(i); !ok || string(name) != "Item" {
-			return nil, false
-		}
-		if r, i, ok = p.item(i); !ok {
-			return nil, false
-		}
-		i = skipSpace(b, i)
-	}
-	return r, peek(b, i) == '}' && skipSpace(b, i+1) == len(b)
+// read keeps nothing of b.
+func (p *itemReader) read() (ok bool) {
+	i, ok := p.object(skipSpace(p.b, 0), p.answer)
+	return ok && skipSpace(p.b, i) == len(p.b)
 }
 
 // Like the functions of scan.go, these begin at b[i] and give the index behind what they have read.
 
-func (p *itemReader) item(i int) (r *record, next int, ok bool) {
+// object reads an object, by member from each name's value on.
+func (p *itemReader) object(i int, member func(name []byte, i int) (next int, ok bool)) (next int, ok bool) {
 	if peek(p.b, i) != '{' {
-		return nil, i, false
+		return i, false
 	}
 	if i = skipSpace(p.b, i+1); peek(p.b, i) == '}' {
-		return nil, i + 1, true
+		return i + 1, true
 	}
-	for r = new(record); ; {
-		if i, ok = p.attribute(i, r); !ok {
-			return nil, i, false
+	for {
+		name, at, ok := p.text(i)
+		if !ok {
+			return i, false
+		}
+		if i, ok = scanColon(p.b, at); !ok {
+			return i, false
+		}
+		if i, ok = member(name, i); !ok {
+			return i, false
 		}
 		switch i = skipSpace(p.b, i); peek(p.b, i) {
 		case ',':
 			i = skipSpace(p.b, i+1)
 		case '}':
-			return r, i + 1, true
+			return i + 1, true
 		default:
-			return nil, i, false
+			return i, false
 		}
 	}
 }
 
-// attribute reads a name, a type and a value, "id":{"S":"..."}, into r.
-func (p *itemReader) attribute(i int, r *record) (next int, ok bool) {
-	name, i, ok := p.name(i)
-	if !ok || peek(p.b, i) != '{' {
-		return i, false
+func (p *itemReader) answer(name []byte, i int) (next int, ok bool) {
+	switch string(name) {
+	case "Item":
+		return p.object(i, p.attribute)
+	case "ConsumedCapacity":
+		p.units = 0
+		return p.object(i, p.capacity)
 	}
-	kind, i, ok := p.name(skipSpace(p.b, i+1))
-	if !ok {
-		return i, false
+	return i, false
+}
+
+func (p *itemReader) capacity(name []byte, i int) (next int, ok bool) {
+	switch string(name) {
+	case "TableName":
+		return scanText(p.b, i)
+	case "CapacityUnits":
+		if next, ok = scanNumber(p.b, i); !ok {
+			return i, false
+		}
+		var err error
+		p.units, err = strconv.ParseFloat(string(p.b[i:next]), 64)
+		return next, err == nil
 	}
-	text, i, ok := p.text(i)
-	if !ok {
-		return i, false
+	return i, false
+}
+
+// attribute reads a type and a value, {"S":"..."}.
+func (p *itemReader) attribute(name []byte, i int) (next int, ok bool) {
+	if p.item == nil {
+		p.item = new(record)
 	}
-	switch string(kind) {
+	types := 0
+	next, ok = p.object(i, func(kind []byte, i int) (next int, ok bool) {
+		text, next, ok := p.text(i)
+		types++
+		return next, ok && p.value(string(name), string(kind), text)
+	})
+	return next, ok && types == 1
+}
+
+func (p *itemReader) value(name, kind string, text []byte) (ok bool) {
+	switch kind {
 	case "S":
-		p.table.read(r, string(name), isText, text)
+		p.table.read(p.item, name, isText, text)
 	case "N":
-		p.table.read(r, string(name), isNumber, text)
+		p.table.read(p.item, name, isNumber, text)
 	case "B":
 		data := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 		n, err := base64.StdEncoding.Decode(data, text)
 		if err != nil {
-			return i, false
+			return false
 		}
-		p.table.read(r, string(name), isBinary, data[:n])
+		p.table.read(p.item, name, isBinary, data[:n])
 	default:
-		return i, false
+		return false
 	}
-	i = skipSpace(p.b, i)
-	return i + 1, peek(p.b, i) == '}'
-}
-
-// name reads a name and the colon.
-func (p *itemReader) name(i int) (name []byte, next int, ok bool) {
-	if name, i, ok = p.text(i); ok {
-		i, ok = scanColon(p.b, i)
-	}
-	return name, i, ok
+	return true
 }
 
 // text reads a string. It may be a part of p.b.

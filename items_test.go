@@ -31,7 +31,9 @@ var (
 		`{"Item":{"data":{"S":"\b\f\n\r\t\/\\\" Zürich \u00fc \ud83d\ude00 \ud83d 東京"}}}`,
 		`{"It\u0065m":{"\u0069d":{"\u0053":"a\/b"},"data":{"B":"w\u0051g="}}}`,
 		`{"Item":{"data":{"S":"1"},"data":{"B":"YQ=="}}}`, `{"Item":{"data":{"N":"1"},"data":{"S":"1"}}}`, "{\"Item\":{\"data\":{\"S\":\"\xff\"}}}",
-		`{"Item":{"rev":{"N":"no number"}}}`,
+		`{"Item":{"data":{"S":"\b\f\n\r\t\/\\\""}}}`, `{"Item":{"rev":{"N":"no number"}}}`, `{"Item":{},"Item":{"id":{"S":"a"}}}`,
+		`{"ConsumedCapacity":{"CapacityUnits":0.5,"TableName":"sessions"},"Item":{"id":{"S":"b"}}}`, `{"ConsumedCapacity":{"CapacityUnits":2},"ConsumedCapacity":{}}`,
+		`{"Item":{"id":{"S":"b"}},"ConsumedCapacity":{"TableName":"a\"b","CapacityUnits":1}}`, `{"ConsumedCapacity":{"CapacityUnits":1}}`,
 	}
 	otherItems = []string{
 		``, ` `, `null`, `[]`, `"Item"`, `{`, `{"Item"`, `{"Item":`, `{"Item":{`, `{"Item":{"a"`, `{"Item":{"a":{"S":"`, `{"Item":{"a":{"S":"\`,
@@ -41,33 +43,58 @@ var (
 		`{"Item":{"a":{"S":"b","N":"1"}}}`, `{"Item":{"a":{"X":"b"}}}`, `{"Item":{"a":{"B":"?"}}}`, `{"Item":{"a":{"B":"YQ"}}}`,
 		`{"Item":{"a":{"S":"b"},}}`, `{"Item":{,}}`, `{"Item":{"a" {"S":"b"}}}`, `{"item":{}}`, `{"Item":{"a":{"S":"\x"}}}`, `{"Item":{"a":{"S":"\u12g4"}}}`,
 		"{\"Item\":{\"a\":{\"S\":\"\n\"}}}", "{\"Item\":{\"a\":{\"S\":\"\\n\xff\"}}}",
-		`{"ConsumedCapacity":{"CapacityUnits":0.5,"TableName":"sessions"},"Item":{"id":{"S":"b"}}}`,
-		`{"Item":{"id":{"S":"b"}},"ConsumedCapacity":{"CapacityUnits":1}}`, `{"Item":{},"Later":{"a":[1]}}`,
+		`{"Item":{},"Later":{"a":[1]}}`, `{"ConsumedCapacity":null}`, `{"ConsumedCapacity":{"CapacityUnits":"1"}}`, `{"ConsumedCapacity":{"CapacityUnits":1e999}}`,
+		`{"ConsumedCapacity":{"CapacityUnits":1,"Table":{"CapacityUnits":1}},"Item":{}}`, `{"ConsumedCapacity":{"TableName":1}}`,
 	}
 )
 
-func itemTable() *table {
-	cfg := Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}}
-	return newTable(dynamodb.New(dynamodb.Options{Region: "us-east-1"}), &cfg)
+// answering is an HTTP client that gets that body for everything.
+type answering struct{ body []byte }
+
+func (a *answering) Do(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a.body))}, nil
+}
+
+// itemReaders are the SDK and the table that both get the same answer.
+type itemReaders struct {
+	answering
+	sdk   *dynamodb.Client
+	table *table
+}
+
+func newItemReaders(with ...func(*dynamodb.Options)) *itemReaders {
+	rs := &itemReaders{}
+	rs.sdk = dynamodb.New(dynamodb.Options{
+		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: &rs.answering,
+	}, with...)
+	rs.table = newTable(rs.sdk, &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+	return rs
+}
+
+// read reads body without the SDK.
+func (rs *itemReaders) read(body []byte) (r *record, consumed float64, ok bool) {
+	p := itemReader{table: rs.table, b: body}
+	ok = p.read()
+	return p.item, p.units, ok
 }
 
 func TestReadItem(t *testing.T) {
-	tb := itemTable()
+	rs := newItemReaders()
 	for _, body := range usualItems {
-		_, ok := tb.readItem([]byte(body))
+		_, _, ok := rs.read([]byte(body))
 		assert.True(t, ok, body)
-		sameAsSDK(t, tb, []byte(body))
+		rs.compare(t, []byte(body))
 	}
 	for _, body := range otherItems {
-		r, ok := tb.readItem([]byte(body))
-		assert.False(t, ok, "%s: %v", body, r)
-		sameAsSDK(t, tb, []byte(body))
+		_, _, ok := rs.read([]byte(body))
+		assert.False(t, ok, body)
+		rs.compare(t, []byte(body))
 	}
 	full := usualItems[4]
 	for n := range full {
-		_, ok := tb.readItem([]byte(full[:n]))
+		_, _, ok := rs.read([]byte(full[:n]))
 		assert.False(t, ok, full[:n])
-		sameAsSDK(t, tb, []byte(full[:n]))
+		rs.compare(t, []byte(full[:n]))
 	}
 }
 
@@ -76,31 +103,22 @@ func FuzzReadItem(f *testing.F) {
 	for _, body := range append(usualItems, otherItems...) {
 		f.Add([]byte(body))
 	}
-	tb := itemTable()
-	f.Fuzz(func(t *testing.T, body []byte) { sameAsSDK(t, tb, body) })
+	rs := newItemReaders()
+	f.Fuzz(func(t *testing.T, body []byte) { rs.compare(t, body) })
 }
 
-// answering is an HTTP client that gets that body for everything.
-type answering []byte
-
-func (body answering) Do(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}, nil
-}
-
-// sameAsSDK compares what get reads of that answer with what the SDK does.
-func sameAsSDK(t *testing.T, tb *table, body []byte) {
+// compare compares what get makes of that answer with what the SDK does.
+func (rs *itemReaders) compare(t *testing.T, body []byte) {
 	t.Helper()
-	client := dynamodb.New(dynamodb.Options{
-		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: answering(body),
-	})
-	want, wantErr := client.GetItem(context.Background(), &dynamodb.GetItemInput{
+	rs.body = body
+	want, wantErr := rs.sdk.GetItem(context.Background(), &dynamodb.GetItemInput{
 		TableName: aws.String("sessions"), Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "a"}},
 	})
 	given := bytes.Clone(body)
-	r, ok := tb.readItem(given)
+	r, consumed, ok := rs.read(given)
 	clear(given) // nothing of it is kept
-	own := newTable(client, &Config{Table: "sessions", Attributes: tb.attrs})
-	got, err := own.get(context.Background(), &trace{}, "a", true)
+	tr := &trace{}
+	got, err := rs.table.get(context.Background(), tr, "a", true)
 	first := bytes.TrimLeft(body, " \t\r\n")
 	switch {
 	case wantErr != nil:
@@ -110,9 +128,11 @@ func sameAsSDK(t *testing.T, tb *table, body []byte) {
 		require.Error(t, err, "%s", body)
 	default:
 		require.NoError(t, err, "%s", body)
-		require.Equal(t, tb.record(want.Item), got, "%s", body)
+		require.Equal(t, rs.table.record(want.Item), got, "%s", body)
+		require.InDelta(t, units(want.ConsumedCapacity), tr.readUnits, 0, "%s", body)
 		if ok {
 			require.Equal(t, got, r, "%s", body)
+			require.InDelta(t, tr.readUnits, consumed, 0, "%s", body)
 		}
 	}
 }
@@ -139,11 +159,9 @@ func TestHeardAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var heard strings.Builder
-			client := dynamodb.New(dynamodb.Options{
-				Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, HTTPClient: answering(body),
-			}, func(o *dynamodb.Options) { listen(o, &heard) })
-			tb := newTable(client, &Config{Table: "sessions", Attributes: itemTable().attrs})
-			r, err := tb.get(t.Context(), &trace{}, "session_0a", true)
+			rs := newItemReaders(func(o *dynamodb.Options) { listen(o, &heard) })
+			rs.body = []byte(body)
+			r, err := rs.table.get(t.Context(), &trace{}, "session_0a", true)
 			require.NoError(t, err)
 			assert.Equal(t, &record{key: "session_0a", expires: 1795600000}, r)
 			assert.Contains(t, heard.String(), "session_0a")
