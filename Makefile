@@ -46,11 +46,13 @@ cover: ## Measure the coverage of the root package: at least COVERAGE percent
 	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print; exit $$3 + 0 < $(COVERAGE) }' || \
 		{ echo 'This is less than $(COVERAGE)%.'; exit 1; }
 
+# Making an input smaller takes Go up to a minute by default, in which it tries no other, and at the
+# end of which a run may fail by its own deadline.
 fuzz: ## Run each fuzz test for FUZZTIME, those of PHP's formats for PHPFUZZTIME; FUZZJOBS at a time
 	@set -e; list=$$($(GO) test -list '^Fuzz' ./...); echo "$$list" | \
 		awk '/^Fuzz/ { target[n++] = $$1 } /^ok/ { time = $$2 ~ /phpsession$$/ ? "$(PHPFUZZTIME)" : "$(FUZZTIME)"; \
 			while (n > 0) print $$2, target[--n], time }' | \
-		xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$($(GO) test -run "^$$" -fuzz "^$$1\$$" -fuzztime "$$2" -parallel 1 "$$0" 2>&1) || \
+		xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$($(GO) test -run "^$$" -fuzz "^$$1\$$" -fuzztime "$$2" -fuzzminimizetime 10x -parallel 1 "$$0" 2>&1) || \
 			{ echo "$$out"; exit 1; }; echo "$$1: $$(echo "$$out" | grep -o "execs: [0-9]*" | tail -n 1) in $$2"'
 
 soak: ## Check the histories of OPS requests, for hours; SEED repeats a run
