@@ -41,12 +41,12 @@ type JSON struct{}
 
 var _ Codec = JSON{}
 
-var jsonBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // Marshal encodes v as encoding/json does.
 func (JSON) Marshal(v any) ([]byte, error) {
-	buf := jsonBuffers.Get().(*bytes.Buffer)
-	defer jsonBuffers.Put(buf)
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
 	buf.Reset()
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)

@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"strconv"
-	"sync"
 
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -127,18 +126,17 @@ func checkAnswer(resp *smithyhttp.Response, sums bool) error {
 	return nil
 }
 
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
 // A taker reads the answer to one call, if it has the usual form. What it takes, the SDK need not read.
 type taker interface{ take(body []byte) bool }
 
+// offer has the call's taker, if it has one, look at the whole answer first.
 func offer(ctx context.Context, resp *smithyhttp.Response) error {
 	tr, ok := ctx.Value(traceKey{}).(*trace)
 	if !ok || tr.taker == nil || resp.StatusCode/100 != 2 {
 		return nil
 	}
-	body := bodies.Get().(*bytes.Buffer)
-	defer bodies.Put(body)
+	body := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(body)
 	body.Reset()
 	if _, err := body.ReadFrom(resp.Body); err != nil {
 		return err
