@@ -26,7 +26,7 @@ type table struct {
 	foreign bool              // others write items without moving rev
 	revs    bool              // cookies carry rev
 	metered bool              // ask for the capacity units that each call takes
-	heard   bool              // others hear what is answered
+	heard   bool              // others hear what is asked and answered
 
 	mu       sync.RWMutex
 	wordings map[string]*wording // by update and condition
@@ -37,6 +37,9 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	client = dynamodb.New(client.Options(), func(o *dynamodb.Options) {
 		o.EndpointResolverV2 = remembered(o.EndpointResolverV2)
 		o.APIOptions = append(o.APIOptions, watchAttempts)
+		if !heard {
+			o.APIOptions = append(o.APIOptions, ownRequests)
+		}
 		if o.DisableValidateResponseChecksum {
 			o.APIOptions = append(o.APIOptions, checkForm)
 		} else {
@@ -57,11 +60,13 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	}
 }
 
-// isHeard tells whether the SDK's log, or middlewares of the user's, look at answers: these must not
-// miss an item.
+// isHeard tells whether the SDK's log, its measurements, or middlewares of the user's look at what is
+// asked and answered: these must miss nothing.
 func isHeard(o dynamodb.Options) bool {
+	alone := dynamodb.New(dynamodb.Options{}).Options()
 	return o.ClientLogMode.IsResponseWithBody() || len(o.APIOptions) > 0 ||
-		fmt.Sprint(o.Interceptors) != fmt.Sprint(dynamodb.Options{}.Interceptors)
+		fmt.Sprintf("%T %T", o.MeterProvider, o.TracerProvider) != fmt.Sprintf("%T %T", alone.MeterProvider, alone.TracerProvider) ||
+		fmt.Sprint(o.Interceptors) != fmt.Sprint(alone.Interceptors)
 }
 
 // trace gathers what an operation cost and met, over all its calls.
@@ -195,30 +200,22 @@ type getCall struct {
 	strong bool
 
 	answer itemReader
-	taken  bool
-}
-
-func (c *getCall) take(body []byte) bool {
-	c.answer = itemReader{table: c.answer.table, b: body}
-	c.taken = c.answer.read()
-	c.answer.b = nil // it is the caller's
-	return c.taken
 }
 
 // get reads the item; nil for none.
 func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
-	call := &getCall{id: types.AttributeValueMemberS{Value: key}, strong: strong, answer: itemReader{table: t}}
+	call := &getCall{id: types.AttributeValueMemberS{Value: key}, strong: strong, answer: itemReader{table: t, member: "Item"}}
 	call.TableName, call.ConsistentRead, call.ReturnConsumedCapacity = &t.name, &call.strong, t.capacity()
 	call.Key = map[string]types.AttributeValue{t.attrs.ID: &call.id}
 	if !t.heard {
-		tr.taker = call
+		tr.taker = &call.answer
 		defer func() { tr.taker = nil }()
 	}
 	out, err := t.client.GetItem(tr.in(ctx), &call.GetItemInput)
 	switch {
 	case err != nil:
 		return nil, t.translate("GetItem", err)
-	case call.taken:
+	case call.answer.taken:
 		tr.readUnits += call.answer.units
 		return call.answer.item, nil
 	}
@@ -251,6 +248,12 @@ func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) er
 
 func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue) (*record, error) {
 	text := t.worded(x)
+	var answer *itemReader
+	if back != "" && !t.heard {
+		answer = &itemReader{table: t, member: "Attributes"}
+		tr.taker = answer
+		defer func() { tr.taker = nil }()
+	}
 	out, err := t.client.UpdateItem(tr.watch(ctx), &dynamodb.UpdateItemInput{
 		TableName:                           &t.name,
 		Key:                                 t.key(key),
@@ -264,6 +267,10 @@ func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expres
 	})
 	if err != nil {
 		return nil, t.translate("UpdateItem", err)
+	}
+	if answer != nil && answer.taken {
+		tr.writeUnits += answer.units
+		return answer.item, nil
 	}
 	tr.writeUnits += units(out.ConsumedCapacity)
 	return t.record(out.Attributes), nil

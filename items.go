@@ -8,13 +8,24 @@ import (
 	"unicode/utf8"
 )
 
-// itemReader reads what GetItem answers as a rule: an item of strings, numbers and binary values,
-// and its cost, without the values between that the SDK makes of it. All else is left to the SDK.
+// itemReader reads what GetItem and UpdateItem answer as a rule: an item of strings, numbers and binary
+// values, and the call's cost, without the values between that the SDK makes of it. All else is left to
+// the SDK.
 type itemReader struct {
-	table *table
-	b     []byte
+	table  *table
+	member string // that holds the item
+	b      []byte
+
+	taken bool    // it has read the answer
 	item  *record // nil for none
 	units float64
+}
+
+func (p *itemReader) take(body []byte) bool {
+	*p = itemReader{table: p.table, member: p.member, b: body} // an attempt before may have left something
+	p.taken = p.read()
+	p.b = nil // it is the caller's
+	return p.taken
 }
 
 // read keeps nothing of b.
@@ -57,7 +68,7 @@ func (p *itemReader) object(i int, member func(name []byte, i int) (next int, ok
 
 func (p *itemReader) answer(name []byte, i int) (next int, ok bool) {
 	switch string(name) {
-	case "Item":
+	case p.member:
 		return p.object(i, p.attribute)
 	case "ConsumedCapacity":
 		p.units = 0

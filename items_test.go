@@ -73,8 +73,8 @@ func newItemReaders(with ...func(*dynamodb.Options)) *itemReaders {
 
 // read reads body without the SDK.
 func (rs *itemReaders) read(body []byte) (r *record, consumed float64, ok bool) {
-	p := itemReader{table: rs.table, b: body}
-	ok = p.read()
+	p := itemReader{table: rs.table, member: "Item"}
+	ok = p.take(body)
 	return p.item, p.units, ok
 }
 
@@ -107,34 +107,46 @@ func FuzzReadItem(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) { rs.compare(t, body) })
 }
 
-// compare compares what get makes of that answer with what the SDK does.
+// compare compares what get and updateItem make of that answer with what the SDK does.
 func (rs *itemReaders) compare(t *testing.T, body []byte) {
 	t.Helper()
 	rs.body = body
-	want, wantErr := rs.sdk.GetItem(context.Background(), &dynamodb.GetItemInput{
-		TableName: aws.String("sessions"), Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "a"}},
-	})
 	given := bytes.Clone(body)
 	r, consumed, ok := rs.read(given)
 	clear(given) // nothing of it is kept
+
+	key := map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "a"}}
 	tr := &trace{}
 	got, err := rs.table.get(context.Background(), tr, "a", true)
-	first := bytes.TrimLeft(body, " \t\r\n")
-	switch {
-	case wantErr != nil:
+	want, wantErr := rs.sdk.GetItem(context.Background(), &dynamodb.GetItemInput{TableName: aws.String("sessions"), Key: key})
+	if wantErr != nil {
 		require.False(t, ok, "%s: %v", body, wantErr)
-		require.Error(t, err, "%s", body)
-	case len(first) == 0 || first[0] != '{': // the SDK takes that for no item
-		require.Error(t, err, "%s", body)
-	default:
-		require.NoError(t, err, "%s", body)
-		require.Equal(t, rs.table.record(want.Item), got, "%s", body)
-		require.InDelta(t, units(want.ConsumedCapacity), tr.readUnits, 0, "%s", body)
-		if ok {
-			require.Equal(t, got, r, "%s", body)
-			require.InDelta(t, tr.readUnits, consumed, 0, "%s", body)
-		}
+		want = &dynamodb.GetItemOutput{}
 	}
+	rs.same(t, want.Item, want.ConsumedCapacity, wantErr, got, tr.readUnits, err)
+	if ok && err == nil {
+		require.Equal(t, got, r, "%s", body)
+		require.InDelta(t, tr.readUnits, consumed, 0, "%s", body)
+	}
+
+	rs.body = bytes.ReplaceAll(body, []byte(`"Item"`), []byte(`"Attributes"`))
+	got, err = rs.table.updateItem(context.Background(), tr, "a", &expression{cond: clauses("#e > :e")}, types.ReturnValueAllNew)
+	updated, wantErr := rs.sdk.UpdateItem(context.Background(), &dynamodb.UpdateItemInput{TableName: aws.String("sessions"), Key: key})
+	if wantErr != nil {
+		updated = &dynamodb.UpdateItemOutput{}
+	}
+	rs.same(t, updated.Attributes, updated.ConsumedCapacity, wantErr, got, tr.writeUnits, err)
+}
+
+func (rs *itemReaders) same(t *testing.T, want map[string]types.AttributeValue, cost *types.ConsumedCapacity, wantErr error, got *record, consumed float64, err error) {
+	t.Helper()
+	if first := bytes.TrimLeft(rs.body, " \t\r\n"); wantErr != nil || len(first) == 0 || first[0] != '{' { // the SDK takes what is none for no item
+		require.Error(t, err, "%s", rs.body)
+		return
+	}
+	require.NoError(t, err, "%s", rs.body)
+	require.Equal(t, rs.table.record(want), got, "%s", rs.body)
+	require.InDelta(t, units(cost), consumed, 0, "%s", rs.body)
 }
 
 // TestHeardAnswers: who looks at answers, sees the item.

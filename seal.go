@@ -223,13 +223,14 @@ var primer = []byte(dictionary)
 // part of the form as much as the words are.
 var s2Words = s2.MakeDictManual(primer, 0)
 
-var trials = sync.Pool{New: func() any { return new([]byte) }}
+// scratch is room for bytes that nobody keeps.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // opensTo tells whether body opens to plain. The item becomes the only copy, and encoders that
 // are as fast as S2's have had bugs: one here costs a try with DEFLATE, and no session.
 func opensTo(body, plain []byte) bool {
-	room := trials.Get().(*[]byte)
-	defer trials.Put(room)
+	room := scratch.Get().(*[]byte)
+	defer scratch.Put(room)
 	*room = slices.Grow((*room)[:0], len(plain))
 	back, err := s2Words.Decode((*room)[:len(plain)], body)
 	return err == nil && bytes.Equal(back, plain)

@@ -149,6 +149,56 @@ func offer(ctx context.Context, resp *smithyhttp.Response) error {
 	return nil
 }
 
+// ownRequests has the Store write the usual requests itself. Should a later SDK have no such serializer,
+// they are written anew after it.
+func ownRequests(stack *middleware.Stack) error {
+	own := &serializer{}
+	if sdk, err := stack.Serialize.Swap("OperationSerializer", own); err == nil {
+		own.sdk = sdk
+		return nil
+	}
+	return stack.Serialize.Add(own, middleware.After)
+}
+
+// serializer writes the usual requests, and leaves the others to the SDK's.
+type serializer struct {
+	sdk middleware.SerializeMiddleware
+}
+
+func (*serializer) ID() string { return "DynasessionRequests" }
+
+func (s *serializer) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
+	req, ok := in.Request.(*smithyhttp.Request)
+	var body []byte
+	if ok {
+		body, ok = requestBody(in.Parameters)
+	}
+	if !ok {
+		if s.sdk == nil {
+			return next.HandleSerialize(ctx, in)
+		}
+		return s.sdk.HandleSerialize(ctx, in, next)
+	}
+	whole, err := req.SetStream(bytes.NewReader(body))
+	if err != nil {
+		return middleware.SerializeOutput{}, middleware.Metadata{}, err
+	}
+	whole.Method, whole.URL.Path = "POST", "/"
+	whole.Header["X-Amz-Target"] = []string{"DynamoDB_20120810." + middleware.GetOperationName(ctx)}
+	whole.Header["Content-Type"] = []string{"application/x-amz-json-1.0"}
+	*req = *whole
+	return next.HandleSerialize(ctx, in)
+}
+
+// requestBody gives a call's input in a buffer of its own, since a transport may read it for longer
+// than the call lasts.
+func requestBody(input any) (body []byte, ok bool) {
+	room := scratch.Get().(*[]byte)
+	defer scratch.Put(room)
+	*room, ok = appendInput((*room)[:0], input)
+	return bytes.Clone(*room), ok
+}
+
 func brokeOff(err error) error { return &wireError{"broke off: " + err.Error(), err} }
 
 // answer is a body. If it is not what was sent, its reader meets an error instead of the end.

@@ -1,0 +1,265 @@
+package dynasession
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go/metrics"
+	"github.com/aws/smithy-go/middleware"
+	"github.com/aws/smithy-go/tracing"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// asking is an HTTP client that keeps the last request.
+type asking struct {
+	request *http.Request
+	body    []byte
+}
+
+func (a *asking) Do(r *http.Request) (*http.Response, error) {
+	a.request = r
+	a.body, _ = io.ReadAll(r.Body)
+	return (&answering{[]byte("{}")}).Do(r)
+}
+
+func (a *asking) client(with ...func(*dynamodb.Options)) *dynamodb.Client {
+	return dynamodb.New(dynamodb.Options{
+		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: a,
+	}, with...)
+}
+
+func withOwnRequests(o *dynamodb.Options) { o.APIOptions = append(o.APIOptions, ownRequests) }
+
+// withOtherSerializer is an SDK whose serializer has another name.
+func withOtherSerializer(o *dynamodb.Options) {
+	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+		sdk, err := stack.Serialize.Remove("OperationSerializer")
+		if err != nil {
+			return err
+		}
+		return stack.Serialize.Add(middleware.SerializeMiddlewareFunc("Renamed", sdk.HandleSerialize), middleware.After)
+	}, ownRequests)
+}
+
+func send(c *dynamodb.Client, input any) (err error) {
+	switch in := input.(type) {
+	case *dynamodb.GetItemInput:
+		_, err = c.GetItem(context.Background(), in)
+	case *dynamodb.PutItemInput:
+		_, err = c.PutItem(context.Background(), in)
+	case *dynamodb.UpdateItemInput:
+		_, err = c.UpdateItem(context.Background(), in)
+	case *dynamodb.DeleteItemInput:
+		_, err = c.DeleteItem(context.Background(), in)
+	case *dynamodb.ScanInput:
+		_, err = c.Scan(context.Background(), in)
+	}
+	return err
+}
+
+// sameRequests compares what the SDK sends for input with what it sends with our body.
+func sameRequests(t *testing.T, input any) {
+	t.Helper()
+	var sdk, own asking
+	require.NoError(t, send(sdk.client(), input))
+	for _, with := range []func(*dynamodb.Options){withOwnRequests, withOtherSerializer} {
+		require.NoError(t, send(own.client(with), input))
+		require.JSONEq(t, string(sdk.body), string(own.body))
+		require.Equal(t, sdk.request.Method, own.request.Method)
+		require.Equal(t, sdk.request.URL, own.request.URL)
+		require.EqualValues(t, len(own.body), own.request.ContentLength)
+		want, got := maps.Clone(sdk.request.Header), maps.Clone(own.request.Header)
+		for _, h := range []http.Header{want, got} {
+			require.NotEmpty(t, h["Amz-Sdk-Invocation-Id"])
+			delete(h, "Amz-Sdk-Invocation-Id") // another one for each call
+		}
+		require.Equal(t, want, got)
+	}
+}
+
+func inputsOf(key, text string, data []byte) (usual, other []any) {
+	s := func(v string) types.AttributeValue { return &types.AttributeValueMemberS{Value: v} }
+	b := &types.AttributeValueMemberB{Value: data}
+	names := map[string]string{"#d": text, "#e": "expires"}
+	values := map[string]types.AttributeValue{":d": s(text), ":b": b, ":e": &types.AttributeValueMemberN{Value: "1795600000"}}
+	id := map[string]types.AttributeValue{key: s(text)}
+	total, old := types.ReturnConsumedCapacityTotal, types.ReturnValuesOnConditionCheckFailureAllOld
+	return []any{
+			&dynamodb.GetItemInput{TableName: &key, Key: id},
+			&dynamodb.GetItemInput{TableName: &key, Key: id, ConsistentRead: aws.Bool(true), ReturnConsumedCapacity: total},
+			&dynamodb.PutItemInput{TableName: &key, Item: map[string]types.AttributeValue{key: s(text), "b": b}, ConditionExpression: &text},
+			&dynamodb.PutItemInput{
+				TableName: &key, Item: values, ConditionExpression: &text, ExpressionAttributeNames: names,
+				ExpressionAttributeValues: values, ReturnConsumedCapacity: total, ReturnValuesOnConditionCheckFailure: old,
+			},
+			&dynamodb.UpdateItemInput{TableName: &key, Key: id, UpdateExpression: &text},
+			&dynamodb.UpdateItemInput{
+				TableName: &key, Key: id, UpdateExpression: &text, ConditionExpression: &text, ExpressionAttributeNames: names,
+				ExpressionAttributeValues: values, ReturnConsumedCapacity: total, ReturnValues: types.ReturnValueAllNew,
+				ReturnValuesOnConditionCheckFailure: old,
+			},
+			&dynamodb.DeleteItemInput{TableName: &key, Key: id},
+			&dynamodb.DeleteItemInput{
+				TableName: &key, Key: id, ConditionExpression: &text, ExpressionAttributeNames: names,
+				ExpressionAttributeValues: values, ReturnConsumedCapacity: total, ReturnValuesOnConditionCheckFailure: old,
+			},
+		}, []any{
+			&dynamodb.GetItemInput{TableName: &key, Key: map[string]types.AttributeValue{key: &types.AttributeValueMemberBOOL{}}},
+			&dynamodb.ScanInput{TableName: &key, FilterExpression: &text},
+		}
+}
+
+func TestAppendInput(t *testing.T) {
+	for _, text := range []string{"", "a", `{"a":"b\n","c":"\\ü"}`, "\x00\x1f\x7f\b\f\n\r\t/<>&\u2028 東京 😀", strings.Repeat(`long "`, 10_000)} {
+		usual, other := inputsOf("id", text, []byte(text))
+		for _, input := range usual {
+			_, ok := appendInput(nil, input)
+			assert.True(t, ok, "%T", input)
+			sameRequests(t, input)
+		}
+		for _, input := range other {
+			_, ok := appendInput(nil, input)
+			assert.False(t, ok, "%T", input)
+			sameRequests(t, input)
+		}
+	}
+	usual, _ := inputsOf("id", "no UTF-8: \xff", []byte("\xff"))
+	for _, input := range usual {
+		_, ok := appendInput(nil, input)
+		assert.False(t, ok, "%T", input)
+		sameRequests(t, input)
+	}
+}
+
+// FuzzAppendInput: what the Store asks for itself is what the SDK would ask.
+func FuzzAppendInput(f *testing.F) {
+	f.Add("id", "a\"\\\n", []byte{0xC1, 8})
+	f.Add("", "\xff", []byte(nil))
+	f.Add("\x00\u2029", "😀\xed\xa0\x80", []byte{})
+	f.Fuzz(func(t *testing.T, key, text string, data []byte) {
+		usual, _ := inputsOf(key, text, data)
+		for _, input := range usual {
+			body, ok := appendInput([]byte("before "), input)
+			if !ok {
+				continue
+			}
+			var sdk asking
+			if send(sdk.client(), input) != nil {
+				continue // the SDK refuses some values by itself
+			}
+			body, found := bytes.CutPrefix(body, []byte("before "))
+			require.True(t, found)
+			require.True(t, json.Valid(body), "%s", body)
+			require.JSONEq(t, string(sdk.body), string(body))
+		}
+	})
+}
+
+// TestRequestsOfItsOwn: each of the table's calls is written without the SDK, and none of a client
+// that others hear.
+func TestRequestsOfItsOwn(t *testing.T) {
+	calls := map[string]func(*table){
+		"get": func(tb *table) { _, _ = tb.get(t.Context(), &trace{}, "k", true) },
+		"create": func(tb *table) {
+			_ = tb.create(t.Context(), &trace{}, &record{key: "k", data: []byte("{}"), marks: "m", rev: 1})
+		},
+		"touch": func(tb *table) {
+			_ = tb.touch(t.Context(), &trace{}, &record{key: "k"}, &record{key: "k", expires: 1}, 1)
+		},
+		"destroy": func(tb *table) { _ = tb.destroy(t.Context(), &trace{}, "k") },
+		"acquire": func(tb *table) { _, _ = tb.acquire(t.Context(), &trace{}, "k", &lease{holder: "h"}, 1, 1) },
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			for _, heard := range []bool{false, true} {
+				var a asking
+				var serialized int
+				table := newTable(a.client(), &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+				table.client = dynamodb.New(table.client.Options(), func(o *dynamodb.Options) {
+					o.APIOptions = append([]func(*middleware.Stack) error{func(stack *middleware.Stack) error {
+						sdk, ok := stack.Serialize.Get("OperationSerializer")
+						require.True(t, ok)
+						_, err := stack.Serialize.Swap("OperationSerializer", counted{sdk, &serialized})
+						return err
+					}}, o.APIOptions...)
+					if heard {
+						o.APIOptions = o.APIOptions[:1]
+					}
+				})
+				call(table)
+				require.NotEmpty(t, a.body)
+				if heard {
+					assert.Equal(t, 1, serialized)
+				} else {
+					assert.Zero(t, serialized)
+				}
+			}
+		})
+	}
+}
+
+// counted counts what the SDK serializes.
+type counted struct {
+	middleware.SerializeMiddleware
+	n *int
+}
+
+func (c counted) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
+	*c.n++
+	return c.SerializeMiddleware.HandleSerialize(ctx, in, next)
+}
+
+// TestHeardRequests: what a middleware changes of a request is sent, and what is measured goes on
+// to be.
+func TestHeardRequests(t *testing.T) {
+	put := func(a *asking, with func(*dynamodb.Options)) {
+		table := newTable(a.client(with), &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+		require.NoError(t, table.create(t.Context(), &trace{}, &record{key: "k"}))
+	}
+	t.Run("middleware", func(t *testing.T) {
+		var a asking
+		put(&a, func(o *dynamodb.Options) {
+			ask := middleware.InitializeMiddlewareFunc("ask", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+				in.Parameters.(*dynamodb.PutItemInput).ReturnItemCollectionMetrics = types.ReturnItemCollectionMetricsSize
+				return next.HandleInitialize(ctx, in)
+			})
+			o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error { return stack.Initialize.Add(ask, middleware.After) })
+		})
+		assert.Contains(t, string(a.body), "ReturnItemCollectionMetrics")
+	})
+	t.Run("tracer", func(t *testing.T) {
+		var a asking
+		var spans spanNames
+		put(&a, func(o *dynamodb.Options) { o.TracerProvider = &spans })
+		assert.Contains(t, spans.names, "OperationSerializer")
+		assert.Contains(t, spans.names, "OperationDeserializer")
+	})
+	t.Run("meter", func(t *testing.T) {
+		assert.True(t, isHeard((&asking{}).client(func(o *dynamodb.Options) { o.MeterProvider = otherMeters{} }).Options()))
+		assert.False(t, isHeard((&asking{}).client().Options()))
+	})
+}
+
+type spanNames struct {
+	tracing.NopTracerProvider
+	names []string
+}
+
+func (s *spanNames) Tracer(string, ...tracing.TracerOption) tracing.Tracer { return s }
+
+func (s *spanNames) StartSpan(ctx context.Context, name string, _ ...tracing.SpanOption) (context.Context, tracing.Span) {
+	s.names = append(s.names, name)
+	return s.NopTracerProvider.Tracer("").StartSpan(ctx, name)
+}
+
+type otherMeters struct{ metrics.NopMeterProvider }
