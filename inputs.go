@@ -23,7 +23,7 @@ func appendInput(buf []byte, input any) (body []byte, ok bool) {
 		w.member("TableName", in.TableName)
 		w.attributes("Key", in.Key)
 		if in.ConsistentRead != nil && *in.ConsistentRead {
-			w.name("ConsistentRead")
+			w.word("ConsistentRead")
 			w.buf = append(w.buf, "true"...)
 		}
 		w.choice("ReturnConsumedCapacity", string(in.ReturnConsumedCapacity))
@@ -62,16 +62,24 @@ func (w *inputWriter) name(name string) {
 	w.buf = append(w.buf, ':')
 }
 
+// word is name for a word of DynamoDB's, which needs no quoting.
+func (w *inputWriter) word(word string) {
+	if w.buf[len(w.buf)-1] != '{' {
+		w.buf = append(w.buf, ',')
+	}
+	w.buf = append(append(append(w.buf, '"'), word...), '"', ':')
+}
+
 func (w *inputWriter) member(name string, value *string) {
 	if value != nil {
-		w.name(name)
+		w.word(name)
 		w.text(*value)
 	}
 }
 
 func (w *inputWriter) choice(name, value string) {
 	if value != "" {
-		w.name(name)
+		w.word(name)
 		w.text(value)
 	}
 }
@@ -84,7 +92,7 @@ func (w *inputWriter) condition(expression *string, onFailure types.ReturnValues
 // placeholders writes what stands for names and values in expressions.
 func (w *inputWriter) placeholders(names map[string]string, values map[string]types.AttributeValue) {
 	if names != nil {
-		w.name("ExpressionAttributeNames")
+		w.word("ExpressionAttributeNames")
 		w.buf = append(w.buf, '{')
 		for placeholder, name := range names {
 			w.name(placeholder)
@@ -99,20 +107,20 @@ func (w *inputWriter) attributes(name string, attributes map[string]types.Attrib
 	if attributes == nil {
 		return
 	}
-	w.name(name)
+	w.word(name)
 	w.buf = append(w.buf, '{')
 	for name, value := range attributes {
 		w.name(name)
 		w.buf = append(w.buf, '{')
 		switch v := value.(type) {
 		case *types.AttributeValueMemberS:
-			w.name("S")
+			w.word("S")
 			w.text(v.Value)
 		case *types.AttributeValueMemberN:
-			w.name("N")
+			w.word("N")
 			w.text(v.Value)
 		case *types.AttributeValueMemberB:
-			w.name("B")
+			w.word("B")
 			w.other = w.other || v.Value == nil // null
 			w.buf = base64.StdEncoding.AppendEncode(append(w.buf, '"'), v.Value)
 			w.buf = append(w.buf, '"')
@@ -128,16 +136,12 @@ const hexDigits = "0123456789abcdef"
 
 // text writes a string. The SDK mends what is not UTF-8.
 func (w *inputWriter) text(s string) {
-	if !utf8.ValidString(s) {
-		w.other = true
-		return
-	}
 	buf := w.buf
 	buf = append(buf, '"')
-	from := 0
+	from, all := 0, byte(0)
 	for i := range len(s) {
 		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' {
+		if all |= c; c >= ' ' && c != '"' && c != '\\' {
 			continue
 		}
 		buf = append(buf, s[from:i]...)
@@ -149,4 +153,5 @@ func (w *inputWriter) text(s string) {
 		}
 	}
 	w.buf = append(append(buf, s[from:]...), '"')
+	w.other = w.other || all >= utf8.RuneSelf && !utf8.ValidString(s)
 }

@@ -78,7 +78,9 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 		if encrypted {
 			cost += encryptedCost
 		}
-		if small, how := compress(plain, cost, writeUnits(rest+size), compressions); small != nil {
+		room := scratch.Get().(*[]byte)
+		defer scratch.Put(room)
+		if small, how := compress(room, plain, cost, writeUnits(rest+size), compressions); small != nil {
 			body, flags = small, flags|how
 		}
 	}
@@ -189,29 +191,32 @@ func associated(item string, flags byte) []byte {
 
 // compression is a way to make data smaller, and the flags that tell how to open it.
 type compression struct {
-	encode func(plain []byte) []byte
+	encode func(room, plain []byte) []byte // in room, if it is large enough
 	flags  byte
 }
 
 // compressions stand in the order of their time, 1 to 7 to 36 for 1 KB. S2 without the dictionary
 // refers only to what it has written itself, and opens with it as well.
 var compressions = []compression{
-	{func(plain []byte) []byte { return s2.Encode(nil, plain) }, flagS2},
-	{func(plain []byte) []byte { return s2Words.Encode(nil, plain) }, flagS2},
+	{s2.Encode, flagS2},
+	{s2Words.Encode, flagS2},
 	{deflate, flagDeflated | flagPrimed},
 }
 
 // compress gives a form of plain that, beside rest bytes of the item, costs fewer than that many
-// units to write; nil when there is none. It tries on while a unit may go: that costs much more
-// than any of their time.
-func compress(plain []byte, rest, units int, ways []compression) (small []byte, flags byte) {
+// units to write; nil when there is none. It is in room. More ways are tried while a unit may go:
+// that costs much more than any of their time.
+func compress(room *[]byte, plain []byte, rest, units int, ways []compression) (small []byte, flags byte) {
+	*room = (*room)[:0]
 	for _, way := range ways {
 		if units <= writeUnits(rest) {
 			break
 		}
-		body := way.encode(plain)
+		*room = slices.Grow(*room, s2.MaxEncodedLen(len(plain)))
+		body := way.encode((*room)[len(*room):cap(*room)], plain)
 		if n := writeUnits(rest + len(body)); n < units && (way.flags != flagS2 || opensTo(body, plain)) {
 			small, flags, units = body, way.flags, n
+			*room = (*room)[:len(*room)+len(body)] // behind it, the next may be written
 		}
 	}
 	return small, flags
@@ -253,12 +258,11 @@ var deflaters = sync.Pool{New: func() any {
 	return w
 }}
 
-func deflate(plain []byte) []byte {
+func deflate(room, plain []byte) []byte {
 	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
-	var buf bytes.Buffer
-	buf.Grow(len(plain) / 2)
-	w.Reset(&buf)
+	buf := bytes.NewBuffer(room[:0])
+	w.Reset(buf)
 	_, _ = w.Write(plain) // a Buffer takes everything
 	_ = w.Close()
 	return buf.Bytes()

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -141,11 +142,11 @@ func offer(ctx context.Context, resp *smithyhttp.Response) error {
 	if _, err := body.ReadFrom(resp.Body); err != nil {
 		return err
 	}
-	left := []byte("{}")
+	left := "{}"
 	if !tr.taker.take(body.Bytes()) {
-		left = bytes.Clone(body.Bytes())
+		left = body.String()
 	}
-	resp.Body = &answer{Reader: bytes.NewReader(left), Closer: resp.Body}
+	resp.Body = &readCloser{strings.NewReader(left), resp.Body}
 	return nil
 }
 
@@ -184,8 +185,8 @@ func (s *serializer) HandleSerialize(ctx context.Context, in middleware.Serializ
 		return middleware.SerializeOutput{}, middleware.Metadata{}, err
 	}
 	whole.Method, whole.URL.Path = "POST", "/"
-	whole.Header["X-Amz-Target"] = []string{"DynamoDB_20120810." + middleware.GetOperationName(ctx)}
-	whole.Header["Content-Type"] = []string{"application/x-amz-json-1.0"}
+	lines := []string{"DynamoDB_20120810." + middleware.GetOperationName(ctx), "application/x-amz-json-1.0"}
+	whole.Header["X-Amz-Target"], whole.Header["Content-Type"] = lines[:1:1], lines[1:]
 	*req = *whole
 	return next.HandleSerialize(ctx, in)
 }
@@ -197,6 +198,11 @@ func requestBody(input any) (body []byte, ok bool) {
 	defer scratch.Put(room)
 	*room, ok = appendInput((*room)[:0], input)
 	return bytes.Clone(*room), ok
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
 }
 
 func brokeOff(err error) error { return &wireError{"broke off: " + err.Error(), err} }
