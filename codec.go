@@ -92,7 +92,11 @@ func (JSON) Join(values []KeyValue) ([]byte, error) {
 	for _, kv := range values {
 		size += len(kv.Key) + len(kv.Value) + 4
 	}
-	buf := append(make([]byte, 0, size), '{')
+	return appendObject(make([]byte, 0, size), values)
+}
+
+func appendObject(buf []byte, values []KeyValue) ([]byte, error) {
+	buf = append(buf, '{')
 	for i, kv := range values {
 		if !utf8.ValidString(kv.Key) {
 			return nil, fmt.Errorf("key %q is not UTF-8", kv.Key)

@@ -1,6 +1,7 @@
 package dynasession
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -187,11 +188,30 @@ func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
 
 // encode fills r with the values.
 func (s *Store) encode(r *record, vals *values) error {
+	if _, ok := s.cfg.Codec.(JSON); ok && len(vals.list) > 0 {
+		return s.encodeJSON(r, vals.list)
+	}
 	data, err := vals.join(s.cfg.Codec)
 	if err != nil {
 		return fmt.Errorf("dynasession: %w", err)
 	}
 	return s.fill(r, data)
+}
+
+// encodeJSON joins the values where nobody keeps them: most sessions are stored in another form.
+func (s *Store) encodeJSON(r *record, list []KeyValue) error {
+	room := scratch.Get().(*[]byte)
+	defer scratch.Put(room)
+	data, err := appendObject((*room)[:0], list)
+	if err != nil {
+		return fmt.Errorf("dynasession: %w", err)
+	}
+	*room = data
+	err = s.fill(r, data)
+	if len(r.data) > 0 && &r.data[0] == &data[0] { // stored as it is
+		r.data = bytes.Clone(data)
+	}
+	return err
 }
 
 // touchFor is how long it is remembered from which expiry a touch has moved a session. A page's

@@ -12,6 +12,7 @@ import (
 	mrand "math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -554,4 +555,29 @@ func FuzzOpen(f *testing.F) {
 			require.True(t, bytes.Equal(opened, again))
 		}
 	})
+}
+
+// TestStoredDataIsOnesOwn: records keep their data, whatever is stored next.
+func TestStoredDataIsOnesOwn(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"as it is":   {NoCompression: true},
+		"compressed": {},
+		"encrypted":  {EncryptionKeys: [][]byte{sealKey1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := New((&asking{}).client(), cfg)
+			require.NoError(t, err)
+			var records []*record
+			plain := func(n int) []byte { return fmt.Appendf(nil, "%q", strings.Repeat(strconv.Itoa(n), 3000)) }
+			for n := range 10 {
+				records = append(records, &record{key: "k"})
+				require.NoError(t, s.encode(records[n], &values{list: []KeyValue{{"a", plain(n)}}}))
+			}
+			for n, r := range records {
+				vals, err := s.values(r)
+				require.NoError(t, err)
+				assert.Equal(t, string(plain(n)), string(vals.list[0].Value))
+			}
+		})
+	}
 }
