@@ -1,7 +1,6 @@
 package dynasession
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
@@ -127,14 +126,16 @@ func (p *itemReader) value(name, kind string, text []byte) (ok bool) {
 
 // text reads a string. It may be a part of p.b.
 func (p *itemReader) text(i int) (text []byte, next int, ok bool) {
+	if peek(p.b, i) != '"' {
+		return nil, i, false
+	}
+	if end := skipPlain(p.b, i+1); peek(p.b, end) == '"' {
+		return p.b[i+1 : end], end + 1, true
+	}
 	if next, ok = scanText(p.b, i); !ok {
 		return nil, i, false
 	}
-	text = p.b[i+1 : next-1]
-	if bytes.IndexByte(text, '\\') < 0 {
-		return text, next, true
-	}
-	text, ok = unescape(text)
+	text, ok = unescape(p.b[i+1 : next-1])
 	return text, next, ok
 }
 

@@ -23,7 +23,9 @@ func (s *Store) load(ctx context.Context, tickets []ticket) (*Session, error) {
 			return sess, err
 		}
 	}
-	return s.newSession(), nil
+	sess := s.newSession()
+	sess.born = s.rules.birth(epoch(s.now()))
+	return sess, nil
 }
 
 func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
@@ -53,9 +55,7 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 }
 
 func (s *Store) newSession() *Session {
-	return &Session{
-		codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: s.rules.birth(epoch(s.now())),
-	}
+	return &Session{codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now}
 }
 
 // acquire loads a session and takes its lock, waiting for LockWait at most. It gives no
