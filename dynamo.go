@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/metrics"
+	"github.com/aws/smithy-go/tracing"
 )
 
 // table speaks DynamoDB's data operations, and nothing but them. Its conditions are the
@@ -63,10 +65,11 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 // isHeard tells whether the SDK's log, its measurements, or middlewares of the user's look at what is
 // asked and answered: these must miss nothing.
 func isHeard(o dynamodb.Options) bool {
-	alone := dynamodb.New(dynamodb.Options{}).Options()
-	return o.ClientLogMode.IsResponseWithBody() || len(o.APIOptions) > 0 ||
-		fmt.Sprintf("%T %T", o.MeterProvider, o.TracerProvider) != fmt.Sprintf("%T %T", alone.MeterProvider, alone.TracerProvider) ||
-		fmt.Sprint(o.Interceptors) != fmt.Sprint(alone.Interceptors)
+	_, untraced := o.TracerProvider.(*tracing.NopTracerProvider)
+	_, unmeasured := o.MeterProvider.(metrics.NopMeterProvider)
+	// %d asks no String method.
+	intercepted := fmt.Sprintf("%d", o.Interceptors) != fmt.Sprintf("%d", dynamodb.Options{}.Interceptors)
+	return o.ClientLogMode.IsResponseWithBody() || len(o.APIOptions) > 0 || !untraced || !unmeasured || intercepted
 }
 
 // trace gathers what an operation cost and met, over all its calls.

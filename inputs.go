@@ -2,6 +2,7 @@ package dynasession
 
 import (
 	"encoding/base64"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -22,9 +23,9 @@ func appendInput(buf []byte, input any) (body []byte, ok bool) {
 	case *dynamodb.GetItemInput:
 		w.member("TableName", in.TableName)
 		w.attributes("Key", in.Key)
-		if in.ConsistentRead != nil && *in.ConsistentRead {
+		if in.ConsistentRead != nil {
 			w.word("ConsistentRead")
-			w.buf = append(w.buf, "true"...)
+			w.buf = strconv.AppendBool(w.buf, *in.ConsistentRead)
 		}
 		w.choice("ReturnConsumedCapacity", string(in.ReturnConsumedCapacity))
 	case *dynamodb.PutItemInput:

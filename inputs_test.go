@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,12 +71,12 @@ func send(c *dynamodb.Client, input any) (err error) {
 }
 
 // sameRequests compares what the SDK sends for input with what it sends with our body.
-func sameRequests(t *testing.T, input any) {
+func sameRequests(t *testing.T, input any, with ...func(*dynamodb.Options)) {
 	t.Helper()
 	var sdk, own asking
-	require.NoError(t, send(sdk.client(), input))
-	for _, with := range []func(*dynamodb.Options){withOwnRequests, withOtherSerializer} {
-		require.NoError(t, send(own.client(with), input))
+	require.NoError(t, send(sdk.client(with...), input))
+	for _, as := range []func(*dynamodb.Options){withOwnRequests, withOtherSerializer} {
+		require.NoError(t, send(own.client(append(slices.Clip(with), as)...), input))
 		require.JSONEq(t, string(sdk.body), string(own.body))
 		require.Equal(t, sdk.request.Method, own.request.Method)
 		require.Equal(t, sdk.request.URL, own.request.URL)
@@ -98,6 +99,7 @@ func inputsOf(key, text string, data []byte) (usual, other []any) {
 	total, old := types.ReturnConsumedCapacityTotal, types.ReturnValuesOnConditionCheckFailureAllOld
 	return []any{
 			&dynamodb.GetItemInput{TableName: &key, Key: id},
+			&dynamodb.GetItemInput{TableName: &key, Key: id, ConsistentRead: aws.Bool(false)},
 			&dynamodb.GetItemInput{TableName: &key, Key: id, ConsistentRead: aws.Bool(true), ReturnConsumedCapacity: total},
 			&dynamodb.PutItemInput{TableName: &key, Item: map[string]types.AttributeValue{key: s(text), "b": b}, ConditionExpression: &text},
 			&dynamodb.PutItemInput{
@@ -246,10 +248,37 @@ func TestHeardRequests(t *testing.T) {
 		assert.Contains(t, spans.names, "OperationSerializer")
 		assert.Contains(t, spans.names, "OperationDeserializer")
 	})
-	t.Run("meter", func(t *testing.T) {
-		assert.True(t, isHeard((&asking{}).client(func(o *dynamodb.Options) { o.MeterProvider = otherMeters{} }).Options()))
-		assert.False(t, isHeard((&asking{}).client().Options()))
-	})
+	for name, with := range map[string]func(*dynamodb.Options){
+		"meter":             func(o *dynamodb.Options) { o.MeterProvider = otherMeters{} },
+		"quiet interceptor": func(o *dynamodb.Options) { o.Interceptors.AddAfterExecution(quietInterceptor{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.True(t, isHeard((&asking{}).client(with).Options()))
+		})
+	}
+	assert.False(t, isHeard((&asking{}).client().Options()))
+}
+
+// quietInterceptor does not look like one.
+type quietInterceptor struct{ afterExecution }
+
+func (quietInterceptor) String() string { return "" }
+
+// TestRequestsToOtherPlaces: DynamoDB may be behind a path.
+func TestRequestsToOtherPlaces(t *testing.T) {
+	for name, with := range map[string]func(*dynamodb.Options){
+		"BaseEndpoint": func(o *dynamodb.Options) { o.BaseEndpoint = aws.String("http://proxy.example/dynamo/v1") },
+		"resolver": func(o *dynamodb.Options) {
+			o.EndpointResolver = dynamodb.EndpointResolverFromURL("http://proxy.example/dynamo/v1") //nolint:staticcheck // SA1019: users may still have one
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			usual, _ := inputsOf("id", "text", []byte("data"))
+			for _, input := range usual {
+				sameRequests(t, input, with)
+			}
+		})
+	}
 }
 
 type spanNames struct {

@@ -113,7 +113,9 @@ var guardedImports = map[string][]knowledge{
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types": {mayDataOps, mayTableOps},
 	"github.com/aws/smithy-go":                            {mayDataOps},
 	"github.com/aws/smithy-go/endpoints":                  {mayEndpoints},
+	"github.com/aws/smithy-go/metrics":                    {mayDataOps},
 	"github.com/aws/smithy-go/middleware":                 {mayAttempts},
+	"github.com/aws/smithy-go/tracing":                    {mayDataOps},
 	"github.com/aws/smithy-go/transport/http":             {mayAttempts},
 }
 

@@ -30,9 +30,16 @@ func (tr *trace) in(ctx context.Context) context.Context {
 	return context.WithValue(ctx, traceKey{}, tr)
 }
 
+// isBeside tells whether a call is the SDK's own: for endpoint discovery it asks in a goroutine, with
+// the context of a call of ours, whose trace must not hear of it.
+func isBeside(stack *middleware.Stack) bool { return stack.ID() == "DescribeEndpoints" }
+
 // watchAttempts notes attempts whose outcome nobody knows: they may have taken effect,
 // and the SDK, which repeats them by itself, does not tell.
 func watchAttempts(stack *middleware.Stack) error {
+	if isBeside(stack) {
+		return nil
+	}
 	return stack.Finalize.Insert(attemptWatcher, "Retry", middleware.After)
 }
 
@@ -84,11 +91,17 @@ const maxAnswer = 64 << 20
 // checkSum makes an error of an answer that is cut, changed on its way, or no JSON object. The
 // SDK takes an empty one as "no such item" or "done", and only logs a wrong checksum.
 func checkSum(stack *middleware.Stack) error {
+	if isBeside(stack) {
+		return nil
+	}
 	return stack.Deserialize.Add(sumChecker, middleware.After)
 }
 
 // checkForm is for who has switched checksums off.
 func checkForm(stack *middleware.Stack) error {
+	if isBeside(stack) {
+		return nil
+	}
 	return stack.Deserialize.Add(formChecker, middleware.After)
 }
 
@@ -184,7 +197,11 @@ func (s *serializer) HandleSerialize(ctx context.Context, in middleware.Serializ
 	if err != nil {
 		return middleware.SerializeOutput{}, middleware.Metadata{}, err
 	}
-	whole.Method, whole.URL.Path = "POST", "/"
+	whole.Method = "POST"
+	if whole.URL.Path == "" { // the older kind of endpoint resolver has set it
+		whole.URL.Path = "/"
+	}
+	// Both values are of one allocation.
 	lines := []string{"DynamoDB_20120810." + middleware.GetOperationName(ctx), "application/x-amz-json-1.0"}
 	whole.Header["X-Amz-Target"], whole.Header["Content-Type"] = lines[:1:1], lines[1:]
 	*req = *whole
@@ -196,8 +213,10 @@ func (s *serializer) HandleSerialize(ctx context.Context, in middleware.Serializ
 func requestBody(input any) (body []byte, ok bool) {
 	room := scratch.Get().(*[]byte)
 	defer scratch.Put(room)
-	*room, ok = appendInput((*room)[:0], input)
-	return bytes.Clone(*room), ok
+	if *room, ok = appendInput((*room)[:0], input); !ok {
+		return nil, false
+	}
+	return bytes.Clone(*room), true
 }
 
 type readCloser struct {
