@@ -40,7 +40,7 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 		o.EndpointResolverV2 = remembered(o.EndpointResolverV2)
 		o.APIOptions = append(o.APIOptions, watchAttempts)
 		if !heard {
-			o.APIOptions = append(o.APIOptions, ownRequests)
+			o.APIOptions = append(o.APIOptions, new(ownRequests).add)
 		}
 		if o.DisableValidateResponseChecksum {
 			o.APIOptions = append(o.APIOptions, checkForm)

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/smithy-go/metrics"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/aws/smithy-go/tracing"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -41,7 +42,7 @@ func (a *asking) client(with ...func(*dynamodb.Options)) *dynamodb.Client {
 	}, with...)
 }
 
-func withOwnRequests(o *dynamodb.Options) { o.APIOptions = append(o.APIOptions, ownRequests) }
+func withOwnRequests(o *dynamodb.Options) { o.APIOptions = append(o.APIOptions, new(ownRequests).add) }
 
 // withOtherSerializer is an SDK whose serializer has another name.
 func withOtherSerializer(o *dynamodb.Options) {
@@ -51,7 +52,7 @@ func withOtherSerializer(o *dynamodb.Options) {
 			return err
 		}
 		return stack.Serialize.Add(middleware.SerializeMiddlewareFunc("Renamed", sdk.HandleSerialize), middleware.After)
-	}, ownRequests)
+	}, new(ownRequests).add)
 }
 
 func send(c *dynamodb.Client, input any) (err error) {
@@ -76,17 +77,20 @@ func sameRequests(t *testing.T, input any, with ...func(*dynamodb.Options)) {
 	var sdk, own asking
 	require.NoError(t, send(sdk.client(with...), input))
 	for _, as := range []func(*dynamodb.Options){withOwnRequests, withOtherSerializer} {
-		require.NoError(t, send(own.client(append(slices.Clip(with), as)...), input))
-		require.JSONEq(t, string(sdk.body), string(own.body))
-		require.Equal(t, sdk.request.Method, own.request.Method)
-		require.Equal(t, sdk.request.URL, own.request.URL)
-		require.EqualValues(t, len(own.body), own.request.ContentLength)
-		want, got := maps.Clone(sdk.request.Header), maps.Clone(own.request.Header)
-		for _, h := range []http.Header{want, got} {
-			require.NotEmpty(t, h["Amz-Sdk-Invocation-Id"])
-			delete(h, "Amz-Sdk-Invocation-Id") // another one for each call
+		client := own.client(append(slices.Clip(with), as)...)
+		for range 2 { // the first one is the SDK's
+			require.NoError(t, send(client, input))
+			require.JSONEq(t, string(sdk.body), string(own.body))
+			require.Equal(t, sdk.request.Method, own.request.Method)
+			require.Equal(t, sdk.request.URL, own.request.URL)
+			require.EqualValues(t, len(own.body), own.request.ContentLength)
+			want, got := maps.Clone(sdk.request.Header), maps.Clone(own.request.Header)
+			for _, h := range []http.Header{want, got} {
+				require.NotEmpty(t, h["Amz-Sdk-Invocation-Id"])
+				delete(h, "Amz-Sdk-Invocation-Id") // another one for each call
+			}
+			require.Equal(t, want, got)
 		}
-		require.Equal(t, want, got)
 	}
 }
 
@@ -169,8 +173,8 @@ func FuzzAppendInput(f *testing.F) {
 	})
 }
 
-// TestRequestsOfItsOwn: each of the table's calls is written without the SDK, and none of a client
-// that others hear.
+// TestRequestsOfItsOwn: each of the table's calls is written without the SDK, but for the first; none of a
+// client that others hear, and none where the SDK speaks another protocol.
 func TestRequestsOfItsOwn(t *testing.T) {
 	calls := map[string]func(*table){
 		"get": func(tb *table) { _, _ = tb.get(t.Context(), &trace{}, "k", true) },
@@ -184,43 +188,56 @@ func TestRequestsOfItsOwn(t *testing.T) {
 		"acquire": func(tb *table) { _, _ = tb.acquire(t.Context(), &trace{}, "k", &lease{holder: "h"}, 1, 1) },
 	}
 	for name, call := range calls {
-		t.Run(name, func(t *testing.T) {
-			for _, heard := range []bool{false, true} {
+		for _, tc := range []struct {
+			name    string
+			sdk     counted
+			options func(*dynamodb.Options)
+			want    int
+		}{
+			{"alone", counted{}, func(*dynamodb.Options) {}, 1},
+			{"heard", counted{}, func(o *dynamodb.Options) { o.APIOptions = o.APIOptions[:1] }, 4},
+			{"another content type", counted{header: "Content-Type", value: "application/cbor"}, func(*dynamodb.Options) {}, 4},
+			{"another target", counted{header: "X-Amz-Target", value: "DynamoDB_2033.GetItem"}, func(*dynamodb.Options) {}, 4},
+		} {
+			t.Run(name+", "+tc.name, func(t *testing.T) {
 				var a asking
-				var serialized int
+				n := 0
 				table := newTable(a.client(), &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
 				table.client = dynamodb.New(table.client.Options(), func(o *dynamodb.Options) {
 					o.APIOptions = append([]func(*middleware.Stack) error{func(stack *middleware.Stack) error {
 						sdk, ok := stack.Serialize.Get("OperationSerializer")
 						require.True(t, ok)
-						_, err := stack.Serialize.Swap("OperationSerializer", counted{sdk, &serialized})
+						tc.sdk.SerializeMiddleware, tc.sdk.n = sdk, &n
+						_, err := stack.Serialize.Swap("OperationSerializer", tc.sdk)
 						return err
 					}}, o.APIOptions...)
-					if heard {
-						o.APIOptions = o.APIOptions[:1]
-					}
-				})
-				call(table)
-				require.NotEmpty(t, a.body)
-				if heard {
-					assert.Equal(t, 1, serialized)
-				} else {
-					assert.Zero(t, serialized)
+				}, tc.options)
+				for range 4 {
+					call(table)
+					require.NotEmpty(t, a.body)
 				}
-			}
-		})
+				assert.Equal(t, tc.want, n)
+			})
+		}
 	}
 }
 
-// counted counts what the SDK serializes.
+// counted counts what the SDK serializes, and may write another header.
 type counted struct {
 	middleware.SerializeMiddleware
-	n *int
+	n             *int
+	header, value string
 }
 
 func (c counted) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
 	*c.n++
-	return c.SerializeMiddleware.HandleSerialize(ctx, in, next)
+	return c.SerializeMiddleware.HandleSerialize(ctx, in, middleware.SerializeHandlerFunc(
+		func(ctx context.Context, in middleware.SerializeInput) (middleware.SerializeOutput, middleware.Metadata, error) {
+			if c.header != "" {
+				in.Request.(*smithyhttp.Request).Header.Set(c.header, c.value)
+			}
+			return next.HandleSerialize(ctx, in)
+		}))
 }
 
 // TestHeardRequests: what a middleware changes of a request is sent, and what is measured goes on

@@ -192,3 +192,19 @@ func tellItem(w io.Writer, output any) {
 	id, _ := output.(*dynamodb.GetItemOutput).Item["id"].(*types.AttributeValueMemberS)
 	fmt.Fprint(w, id)
 }
+
+// TestAnswersOfAnotherProtocol: a later SDK may ask for CBOR, whose answers are no JSON.
+func TestAnswersOfAnotherProtocol(t *testing.T) {
+	read := func(contentType string) error {
+		resp := &smithyhttp.Response{Response: &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(strings.NewReader("\xa0")),
+		}}
+		require.NoError(t, checkAnswer(resp, false))
+		_, err := io.ReadAll(resp.Body)
+		return err
+	}
+	require.NoError(t, read("application/cbor"))
+	for _, other := range []string{contentType, "text/html", ""} {
+		require.Error(t, read(other), other)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -135,7 +136,7 @@ func checkAnswer(resp *smithyhttp.Response, sums bool) error {
 		resp.Header.Del("Content-Length")
 		resp.ContentLength = -1
 	}
-	body.object = resp.StatusCode/100 == 2
+	body.object = resp.StatusCode/100 == 2 && !strings.HasSuffix(resp.Header.Get("Content-Type"), "/cbor")
 	resp.Body = body
 	return nil
 }
@@ -163,34 +164,52 @@ func offer(ctx context.Context, resp *smithyhttp.Response) error {
 	return nil
 }
 
-// ownRequests has the Store write the usual requests itself. Should a later SDK have no such serializer,
-// they are written anew after it.
-func ownRequests(stack *middleware.Stack) error {
-	own := &serializer{}
+// ownRequests has the Store write the usual requests by itself, in the SDK's place: from the first on that
+// the SDK has written as they are. A later SDK may speak another protocol than JSON.
+type ownRequests struct{ json atomic.Bool }
+
+func (o *ownRequests) add(stack *middleware.Stack) error {
+	own := &serializer{requests: o}
 	if sdk, err := stack.Serialize.Swap("OperationSerializer", own); err == nil {
 		own.sdk = sdk
-		return nil
 	}
-	return stack.Serialize.Add(own, middleware.After)
+	return nil // of another SDK, which writes them all
+}
+
+const (
+	targetPrefix = "DynamoDB_20120810."
+	contentType  = "application/x-amz-json-1.0"
+)
+
+// learn looks at a request that the SDK has written.
+func (o *ownRequests) learn(next middleware.SerializeHandler) middleware.SerializeHandler {
+	return middleware.SerializeHandlerFunc(func(ctx context.Context, in middleware.SerializeInput) (middleware.SerializeOutput, middleware.Metadata, error) {
+		if req, ok := in.Request.(*smithyhttp.Request); ok && req.Header.Get("Content-Type") == contentType &&
+			req.Header.Get("X-Amz-Target") == targetPrefix+middleware.GetOperationName(ctx) {
+			o.json.Swap(true)
+		}
+		return next.HandleSerialize(ctx, in)
+	})
 }
 
 // serializer writes the usual requests, and leaves the others to the SDK's.
 type serializer struct {
-	sdk middleware.SerializeMiddleware
+	requests *ownRequests
+	sdk      middleware.SerializeMiddleware
 }
 
 func (*serializer) ID() string { return "DynasessionRequests" }
 
 func (s *serializer) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
+	if !s.requests.json.Load() {
+		return s.sdk.HandleSerialize(ctx, in, s.requests.learn(next))
+	}
 	req, ok := in.Request.(*smithyhttp.Request)
 	var body []byte
 	if ok {
 		body, ok = requestBody(in.Parameters)
 	}
 	if !ok {
-		if s.sdk == nil {
-			return next.HandleSerialize(ctx, in)
-		}
 		return s.sdk.HandleSerialize(ctx, in, next)
 	}
 	whole, err := req.SetStream(bytes.NewReader(body))
@@ -202,7 +221,7 @@ func (s *serializer) HandleSerialize(ctx context.Context, in middleware.Serializ
 		whole.URL.Path = "/"
 	}
 	// Both values are of one allocation.
-	lines := []string{"DynamoDB_20120810." + middleware.GetOperationName(ctx), "application/x-amz-json-1.0"}
+	lines := []string{targetPrefix + middleware.GetOperationName(ctx), contentType}
 	whole.Header["X-Amz-Target"], whole.Header["Content-Type"] = lines[:1:1], lines[1:]
 	*req = *whole
 	return next.HandleSerialize(ctx, in)
