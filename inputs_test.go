@@ -245,7 +245,9 @@ func (c counted) HandleSerialize(ctx context.Context, in middleware.SerializeInp
 func TestHeardRequests(t *testing.T) {
 	put := func(a *asking, with func(*dynamodb.Options)) {
 		table := newTable(a.client(with), &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
-		require.NoError(t, table.create(t.Context(), &trace{}, &record{key: "k"}))
+		for range 2 { // the first one is the SDK's anyway
+			require.NoError(t, table.create(t.Context(), &trace{}, &record{key: "k"}))
+		}
 	}
 	t.Run("middleware", func(t *testing.T) {
 		var a asking
@@ -262,8 +264,7 @@ func TestHeardRequests(t *testing.T) {
 		var a asking
 		var spans spanNames
 		put(&a, func(o *dynamodb.Options) { o.TracerProvider = &spans })
-		assert.Contains(t, spans.names, "OperationSerializer")
-		assert.Contains(t, spans.names, "OperationDeserializer")
+		assert.Equal(t, 2, strings.Count(strings.Join(spans.names, " "), "OperationSerializer"))
 	})
 	for name, with := range map[string]func(*dynamodb.Options){
 		"meter":             func(o *dynamodb.Options) { o.MeterProvider = otherMeters{} },
