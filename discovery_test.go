@@ -38,7 +38,7 @@ func (d *discovering) table() *table {
 	return newTable((&asking{}).client(func(o *dynamodb.Options) {
 		o.HTTPClient = d
 		o.EndpointDiscovery.EnableEndpointDiscovery = aws.EndpointDiscoveryEnabled
-	}), &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+	}), plainConfig)
 }
 
 // told is a body with something to do at its first byte and at its end.

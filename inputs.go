@@ -56,19 +56,21 @@ func appendInput(buf []byte, input any) (body []byte, ok bool) {
 
 // name begins a member of an object.
 func (w *inputWriter) name(name string) {
-	if w.buf[len(w.buf)-1] != '{' {
-		w.buf = append(w.buf, ',')
-	}
+	w.comma()
 	w.text(name)
 	w.buf = append(w.buf, ':')
 }
 
 // word is name for a word of DynamoDB's, which needs no quoting.
 func (w *inputWriter) word(word string) {
+	w.comma()
+	w.buf = append(append(append(w.buf, '"'), word...), '"', ':')
+}
+
+func (w *inputWriter) comma() {
 	if w.buf[len(w.buf)-1] != '{' {
 		w.buf = append(w.buf, ',')
 	}
-	w.buf = append(append(append(w.buf, '"'), word...), '"', ':')
 }
 
 func (w *inputWriter) member(name string, value *string) {

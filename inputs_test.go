@@ -202,7 +202,7 @@ func TestRequestsOfItsOwn(t *testing.T) {
 			t.Run(name+", "+tc.name, func(t *testing.T) {
 				var a asking
 				n := 0
-				table := newTable(a.client(), &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+				table := newTable(a.client(), plainConfig)
 				table.client = dynamodb.New(table.client.Options(), func(o *dynamodb.Options) {
 					o.APIOptions = append([]func(*middleware.Stack) error{func(stack *middleware.Stack) error {
 						sdk, ok := stack.Serialize.Get("OperationSerializer")
@@ -244,7 +244,7 @@ func (c counted) HandleSerialize(ctx context.Context, in middleware.SerializeInp
 // to be.
 func TestHeardRequests(t *testing.T) {
 	put := func(a *asking, with func(*dynamodb.Options)) {
-		table := newTable(a.client(with), &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+		table := newTable(a.client(with), plainConfig)
 		for range 2 { // the first one is the SDK's anyway
 			require.NoError(t, table.create(t.Context(), &trace{}, &record{key: "k"}))
 		}

@@ -55,6 +55,9 @@ func (a *answering) Do(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a.body))}, nil
 }
 
+// plainConfig is what a table by itself needs.
+var plainConfig = &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}}
+
 // itemReaders are the SDK and the table that both get the same answer.
 type itemReaders struct {
 	answering
@@ -67,7 +70,7 @@ func newItemReaders(with ...func(*dynamodb.Options)) *itemReaders {
 	rs.sdk = dynamodb.New(dynamodb.Options{
 		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: &rs.answering,
 	}, with...)
-	rs.table = newTable(rs.sdk, &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+	rs.table = newTable(rs.sdk, plainConfig)
 	return rs
 }
 
