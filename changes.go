@@ -99,6 +99,7 @@ func (c change) then(next change) change {
 type signIn struct {
 	user string
 	at   int64
+	anew bool // another user was signed in: nothing of that session stays
 }
 
 // remembering is what Remember leaves for the save: idle seconds from at, or 0 for
@@ -106,11 +107,13 @@ type signIn struct {
 type remembering struct {
 	idle, at int64
 	quiet    bool
+	implied  bool // by SetUser, which undoes an earlier request's Remember
 }
 
 // pending is everything that a request did to its session and that is not saved yet.
 type pending struct {
 	changes  []change
+	guards   []change       // pops of values that a change of user has deleted
 	places   map[string]int // of changes, once there are more than linearKeys
 	signIn   *signIn
 	remember *remembering
@@ -129,7 +132,44 @@ func (p *pending) writes(longAgo bool) bool {
 	return slices.ContainsFunc(p.changes, func(c change) bool { return longAgo || !c.quiet })
 }
 
-func (p *pending) remembers() bool { return p.remember != nil && !p.remember.quiet }
+func (p *pending) remembers() bool {
+	return p.remember != nil && !p.remember.quiet && !p.remember.implied
+}
+
+// lasts reports whether p may change how long the session lasts.
+func (p *pending) lasts() bool { return p.remembers() || p.limit != 0 || p.signIn != nil }
+
+// anew reports whether the session keeps nothing that it had before p.
+func (p *pending) anew() bool { return p.signIn != nil && p.signIn.anew }
+
+// dropValues forgets the changes of values that a change of user deletes. A value that was popped
+// must still be in the table, all the same.
+func (p *pending) dropValues() {
+	for _, c := range p.changes {
+		if c.popped {
+			p.guards = append(p.guards, change{key: c.key, op: opKeep, popped: true, loaded: c.loaded})
+		}
+	}
+	p.changes, p.places = nil, nil
+}
+
+// onto applies p to the values of an item.
+func (p *pending) onto(vals values) (values, error) {
+	for _, c := range p.guards {
+		if err := c.apply(&vals); err != nil {
+			return values{}, err
+		}
+	}
+	if p.anew() {
+		vals = values{}
+	}
+	for i := range p.changes {
+		if err := p.changes[i].apply(&vals); err != nil {
+			return values{}, err
+		}
+	}
+	return vals, nil
+}
 
 func (p *pending) any() bool { return p.writes(true) || p.renew || p.destroy }
 
@@ -179,11 +219,18 @@ func (p *pending) then(next pending) pending {
 		return next
 	}
 	out := *p
+	if next.anew() {
+		out.dropValues()
+	}
+	out.guards = append(slices.Clip(out.guards), next.guards...)
 	for _, c := range next.changes {
 		out.add(c)
 	}
-	if next.signIn != nil {
-		out.signIn = next.signIn
+	if s := next.signIn; s != nil {
+		out.signIn = &signIn{s.user, s.at, s.anew || out.anew()}
+		if s.anew {
+			out.limit = 0
+		}
 	}
 	if r := next.remember; r != nil && (!r.quiet || out.remember == nil) {
 		out.remember = r
@@ -196,7 +243,11 @@ func (p *pending) then(next pending) pending {
 // attrs puts p's changes of attributes onto a. until is only ever lowered, but for
 // Remember, which may raise it as far as the limit.
 func (p *pending) attrs(a attrs, lifetime int64) attrs {
+	was := a.idle // not 0: the session was remembered
 	if p.signIn != nil {
+		if p.signIn.anew {
+			a = attrs{born: p.signIn.at, until: p.signIn.at + lifetime}
+		}
 		a.user, a.auth = p.signIn.user, p.signIn.at
 		if a.user == "" {
 			a.auth = 0
@@ -206,10 +257,10 @@ func (p *pending) attrs(a attrs, lifetime int64) attrs {
 		a.limit = earlier(a.limit, p.limit)
 		a.until = earlier(a.until, p.limit)
 	}
-	if p.remember != nil {
+	if p.remember != nil && (a.idle != 0 || !p.remember.implied) {
 		a.idle = p.remember.idle
-		if p.signIn != nil && a.idle == 0 && a.born+lifetime <= p.signIn.at {
-			a.born = p.signIn.at // it was remembered for longer, and who signs in begins anew
+		if p.signIn != nil && was != 0 && a.idle == 0 && a.born+lifetime <= p.signIn.at {
+			a.born = p.signIn.at // its Lifetime was over
 		}
 		a.until = a.born + lifetime
 		if a.idle != 0 {

@@ -1,6 +1,7 @@
 package dynasession
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 		alias: map[string]string{
 			"#i": a.ID, "#e": a.Expires, "#d": a.Data, "#us": a.User,
 			"#r": attrRev, "#w": attrMarks, "#b": attrBorn, "#u": attrUntil, "#m": attrLimit,
-			"#a": attrAuth, "#n": attrIdle, "#l": attrLock, "#h": attrHolder,
+			"#a": attrAuth, "#n": attrIdle, "#l": attrLock, "#h": attrHolder, "#mv": attrMoved,
 		},
 		wordings: make(map[string]*wording),
 	}
@@ -85,8 +86,15 @@ type refusal struct{ item *record }
 
 func (*refusal) Error() string { return "dynasession: the condition did not hold" }
 
-// errBusy is a transaction under way on the same item: a refusal without knowledge.
-var errBusy = errors.New("dynasession: another transaction is under way")
+var (
+	// errBusy is a transaction under way on the same item: a refusal that says nothing of the item.
+	errBusy = errors.New("dynasession: another transaction is under way")
+	// errThrottled is a transaction that was cancelled because DynamoDB throttles one of its items.
+	errThrottled = errors.New("dynasession: a transaction was throttled")
+	// errUnwritable is an item with an attribute that is not as this package writes it, so that no write
+	// of a save can take effect.
+	errUnwritable = errors.New("an attribute of the item has a type or value that this package does not write")
+)
 
 // expression is an update and its condition in the making.
 type expression struct {
@@ -220,10 +228,31 @@ func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*r
 		return nil, t.translate("GetItem", err)
 	case call.answer.taken:
 		tr.readUnits += call.answer.units
-		return call.answer.item, nil
+		return own("GetItem", key, call.answer.item)
 	}
 	tr.readUnits += units(out.ConsumedCapacity)
-	return t.record(out.Item), nil
+	return own("GetItem", key, t.record(out.Item))
+}
+
+// own returns r if it is the item of key, or nil for none. A broken proxy or connection may answer
+// with what another request asked for: another user's session.
+func own(op, key string, r *record) (*record, error) {
+	if r != nil && r.key != key {
+		return nil, unavailable(op, &wireError{"belongs to another request", nil})
+	}
+	return r, nil
+}
+
+// refused translates the error of a write to the item of key.
+func (t *table) refused(tr *trace, op, key string, err error) error {
+	err = t.translate(op, err)
+	if refused := (*refusal)(nil); errors.As(err, &refused) {
+		if _, wrong := own(op, key, refused.item); wrong != nil {
+			tr.unanswered = true // ours may be done
+			return wrong
+		}
+	}
+	return err
 }
 
 // create puts an item that must not be there yet.
@@ -243,7 +272,7 @@ func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) er
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	if err != nil {
-		return t.translate("PutItem", err)
+		return t.refused(tr, "PutItem", r.key, err)
 	}
 	tr.writeUnits += units(out.ConsumedCapacity)
 	return nil
@@ -269,7 +298,7 @@ func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expres
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	if err != nil {
-		return nil, t.translate("UpdateItem", err)
+		return nil, t.refused(tr, "UpdateItem", key, err)
 	}
 	if answer != nil && answer.taken {
 		tr.writeUnits += answer.units
@@ -315,6 +344,14 @@ func (t *table) unchanged(x *expression, base *record) {
 	x.bind(":d0", dataValue(base))
 }
 
+// unmoved reports whether item equals base in all that the conditions of a save name.
+func (t *table) unmoved(item, base *record) bool {
+	sameData := bytes.Equal(item.data, base.data) && item.binary == base.binary && (item.data == nil) == (base.data == nil)
+	return item.rev == base.rev && item.marks == base.marks && item.expires == base.expires &&
+		item.attrs.until == base.attrs.until && item.attrs.limit == base.attrs.limit &&
+		(sameData || !t.foreign && base.rev != 0)
+}
+
 // leased holds while the lock is the one that was taken. holder alone does not do: PHP
 // removes lock and leaves holder.
 func leased(x *expression, l *lease) {
@@ -331,10 +368,18 @@ func alive(x *expression, base *record, now int64) {
 	}
 }
 
-// save turns base into next. merge is for writers that must not pass over others'; l, if
-// there is one, is given up by the same write. Without merge, next may get a higher rev.
-func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int64, merge bool, l *lease) error {
+// saving says how a save goes about.
+type saving struct {
+	now     int64
+	merge   bool   // it must not pass over what others have written
+	forward bool   // it must not move the expiry back
+	lease   *lease // given up by the same write; nil: none
+}
+
+// save turns base into next. Without merge, next may get a higher rev.
+func (t *table) save(ctx context.Context, tr *trace, base, next *record, how saving) error {
 	x := &expression{set: clauses("#e = :e", "#w = :w")}
+	merge, l := how.merge, how.lease
 	x.num(":e", next.expires)
 	x.str(":w", next.marks)
 	if merge {
@@ -359,12 +404,21 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int
 		leased(x, l)
 		x.remove.append("#l", "#h")
 	}
-	alive(x, base, now)
+	alive(x, base, how.now)
 	t.same(x, base, merge)
-	if merge {
+	if how.forward {
+		x.cond.append("#e <= :e")
+	}
+	switch {
+	case merge:
 		t.unchanged(x, base)
-	} else { // an end that another has set meanwhile
-		x.cond.append("(attribute_not_exists(#u) OR #u > :now)")
+	case x.values[":u"] == nil || base.attrs.until == 0 && next.attrs.limit == 0 && next.attrs.idle == 0:
+		x.cond.append(notPastEnd)
+	default: // it sets an end, and must not pass the limit that another has set
+		x.cond.append("(attribute_not_exists(#m) OR #m >= :u)")
+		if base.marks == "" { // else the mark refuses a tombstone
+			x.cond.append("attribute_not_exists(#mv)")
+		}
 	}
 	back := types.ReturnValue("")
 	if t.revs && !merge { // others may have moved rev meanwhile
@@ -376,6 +430,9 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, now int
 	}
 	return err
 }
+
+// notPastEnd holds while the absolute end is not before the expiry that a write sets.
+const notPastEnd = "(attribute_not_exists(#u) OR #u >= :e)"
 
 // stamp gives an item that others made what it lacks: birth and absolute end.
 func stamp(x *expression, base, next *record) {
@@ -416,11 +473,10 @@ func (x *expression) attrNum(name, value string, was, is int64) {
 	}
 }
 
-// touch moves the expiry of base to next's: never back, and never past an end that was
-// set meanwhile.
+// touch moves the expiry of base to next's: never past an end that was set meanwhile, and back only
+// if the loaded expiry is still there.
 func (t *table) touch(ctx context.Context, tr *trace, base, next *record, now int64) error {
 	x := t.touching(base, next, now)
-	x.cond.append("#e < :e")
 	t.same(x, base, false)
 	_, err := t.updateItem(ctx, tr, base.key, x, "")
 	return err
@@ -431,8 +487,20 @@ func (t *table) touching(base, next *record, now int64) *expression {
 	x.num(":e", next.expires)
 	stamp(x, base, next)
 	alive(x, base, now)
-	x.cond.append("(attribute_not_exists(#u) OR #u >= :e)")
+	moving(x, base.expires, next.expires)
+	x.cond.append(notPastEnd)
 	return x
+}
+
+// moving holds while moving the expiry to the one that a write sets is right: forward, or, from one
+// that is too far away, back.
+func moving(x *expression, loaded, expires int64) {
+	if expires >= loaded {
+		x.cond.append("#e < :e")
+		return
+	}
+	x.cond.append("#e = :loaded")
+	x.num(":loaded", loaded)
 }
 
 // acquire takes the lock of a live session and reads it, in one call.
@@ -441,14 +509,17 @@ func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, no
 	x.num(":end", l.end)
 	x.str(":me", l.holder)
 	alive(x, &record{}, now)
-	x.cond.append("(attribute_not_exists(#l) OR #l BETWEEN :from AND :dead)")
+	x.cond.append("attribute_not_exists(#mv)", "(attribute_not_exists(#l) OR #l BETWEEN :from AND :dead)")
 	x.num(":from", leaseFrom)
 	x.num(":dead", dead)
 	r, err := t.updateItem(ctx, tr, key, x, types.ReturnValueAllNew)
-	if r == nil && err == nil {
-		err = unavailable("UpdateItem", &wireError{"has no item", nil})
+	if err != nil {
+		return nil, err
 	}
-	return r, err
+	if r == nil {
+		return nil, unavailable("UpdateItem", &wireError{"has no item", nil})
+	}
+	return own("UpdateItem", key, r)
 }
 
 // endless is a lock without an end: PHP's, which is 1, and whatever is no number. PHP asks only
@@ -478,92 +549,20 @@ func (t *table) release(ctx context.Context, tr *trace, base, next *record, l *l
 	return err
 }
 
-// renewal is one try of a renewal. A repetition must send the same bytes.
-type renewal struct {
-	old, fresh *record
-	lease      *lease
-	now        int64
-	token      string
-}
-
-// renew puts the fresh item and deletes the old one, or does neither. Its refusals are of
-// the old item; an own commit whose answer was lost is a success.
-func (t *table) renew(ctx context.Context, tr *trace, r *renewal) error {
-	put := &expression{cond: clauses("attribute_not_exists(#i)")}
-	del := &expression{}
-	if r.lease != nil {
-		leased(del, r.lease)
-	}
-	alive(del, r.old, r.now)
-	t.same(del, r.old, true)
-	t.unchanged(del, r.old)
-	putText, delText := t.worded(put), t.worded(del)
-	out, err := t.client.TransactWriteItems(tr.watch(ctx), &dynamodb.TransactWriteItemsInput{
-		ClientRequestToken:     &r.token,
-		ReturnConsumedCapacity: t.capacity(),
-		TransactItems: []types.TransactWriteItem{{
-			Put: &types.Put{
-				TableName:                           &t.name,
-				Item:                                t.item(r.fresh),
-				ConditionExpression:                 &putText.cond,
-				ExpressionAttributeNames:            putText.names,
-				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-			},
-		}, {
-			Delete: &types.Delete{
-				TableName:                           &t.name,
-				Key:                                 t.key(r.old.key),
-				ConditionExpression:                 &delText.cond,
-				ExpressionAttributeNames:            delText.names,
-				ExpressionAttributeValues:           del.values,
-				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-			},
-		}},
-	})
-	if cancelled := (*types.TransactionCanceledException)(nil); errors.As(err, &cancelled) {
-		return t.cancelled(cancelled, err, r.fresh)
-	}
-	if err != nil {
-		return t.translate("TransactWriteItems", err)
-	}
-	for i := range out.ConsumedCapacity {
-		tr.writeUnits += units(&out.ConsumedCapacity[i])
-	}
-	return nil
-}
-
-const reasonRefused = "ConditionalCheckFailed"
-
-func (t *table) cancelled(c *types.TransactionCanceledException, err error, fresh *record) error {
-	reasons := c.CancellationReasons
-	c.CancellationReasons = nil // they hold items
-	if len(reasons) != 2 {
-		return t.translate("TransactWriteItems", err)
-	}
-	codes := [2]string{aws.ToString(reasons[0].Code), aws.ToString(reasons[1].Code)}
+// destroy deletes the item of a session, whoever has locked it: the one that creation made, or, with
+// "", whatever is no tombstone. Repeating it is safe. It refuses where a tombstone says that the
+// session goes on under another key.
+func (t *table) destroy(ctx context.Context, tr *trace, key, creation string) error {
+	var x *expression
 	switch {
-	case codes[0] == reasonRefused:
-		if found := t.record(reasons[0].Item); found != nil && found.creation() == fresh.creation() {
-			return nil
-		}
-		return fmt.Errorf("%w: the new id is taken", ErrConflict)
-	case codes[1] == reasonRefused:
-		return &refusal{t.record(reasons[1].Item)}
+	case t.foreign: // there are no tombstones
+	case creation != "":
+		x = &expression{cond: clauses("(attribute_not_exists(#i) OR begins_with(#w, :c))")}
+		x.str(":c", creation)
+	default:
+		x = &expression{cond: clauses("attribute_not_exists(#mv)")}
 	}
-	for _, code := range codes {
-		switch {
-		case code == "TransactionConflict":
-			return errBusy
-		case transientCodes[code]:
-			return unavailable("TransactWriteItems", err)
-		}
-	}
-	return t.translate("TransactWriteItems", err)
-}
-
-// destroy deletes the item, whoever holds it. Repeating it is safe.
-func (t *table) destroy(ctx context.Context, tr *trace, key string) error {
-	return t.deleteIf(ctx, tr, key, nil, t.capacity())
+	return t.deleteIf(ctx, tr, key, x, t.capacity())
 }
 
 func (t *table) deleteIf(ctx context.Context, tr *trace, key string, x *expression, capacity types.ReturnConsumedCapacity) error {
@@ -581,7 +580,7 @@ func (t *table) deleteIf(ctx context.Context, tr *trace, key string, x *expressi
 	}
 	out, err := t.client.DeleteItem(tr.watch(ctx), in)
 	if err != nil {
-		return t.translate("DeleteItem", err)
+		return t.refused(tr, "DeleteItem", key, err)
 	}
 	tr.writeUnits += units(out.ConsumedCapacity)
 	return nil
@@ -637,7 +636,7 @@ func (t *table) deleteOf(ctx context.Context, tr *trace, key, user string) error
 
 // living says in DynamoDB's words what rules.live says in Go's.
 func living(x *expression, l rules, now int64) string {
-	cond := "#e > :now AND (attribute_not_exists(#u) OR #u > :now)" +
+	cond := "attribute_not_exists(#mv) AND #e > :now AND (attribute_not_exists(#u) OR #u > :now)" +
 		" AND (attribute_exists(#n) OR attribute_not_exists(#b) OR #b > :oldest)"
 	x.num(":now", now)
 	x.num(":oldest", now-l.lifetime)
@@ -649,10 +648,11 @@ func living(x *expression, l rules, now int64) string {
 }
 
 // overwrite replaces the data of a live session, whoever wrote it. The marks stay, so that
-// requests that are running merge.
-func (t *table) overwrite(ctx context.Context, tr *trace, r *record, idle int64, l rules, now int64) error {
+// requests that are running merge. end is the expiry of the item as it was last seen; it starts as
+// one that moves forward only.
+func (t *table) overwrite(ctx context.Context, tr *trace, r *record, end extension, idle int64, l rules, now int64) error {
 	x := &expression{set: clauses("#e = :e"), add: clauses("#r :one")}
-	x.num(":e", r.expires)
+	x.num(":e", end.expires)
 	x.num(":one", 1)
 	if r.data != nil {
 		x.set.append("#d = :d")
@@ -660,7 +660,10 @@ func (t *table) overwrite(ctx context.Context, tr *trace, r *record, idle int64,
 	} else {
 		x.remove.append("#d")
 	}
-	x.cond = clauses(living(x, l, now), "(attribute_not_exists(#u) OR #u >= :e)")
+	x.cond = clauses(living(x, l, now))
+	if end.forward {
+		x.cond.append("#e <= :e", notPastEnd)
+	}
 	if idle == 0 { // :e was made with it
 		x.cond.append("attribute_not_exists(#n)")
 	} else {
@@ -678,11 +681,13 @@ func (t *table) replace(ctx context.Context, tr *trace, r *record, l rules, now 
 	return t.put(ctx, tr, r, x)
 }
 
-// extend is touch for a caller that has not read the item.
-func (t *table) extend(ctx context.Context, tr *trace, key string, expires int64, l rules, now int64) error {
+// extend is touch for a caller that knows nothing of the item but its expiry, or 0 for not even that.
+func (t *table) extend(ctx context.Context, tr *trace, key string, loaded, expires int64, l rules, now int64) error {
 	x := &expression{set: clauses("#e = :e")}
 	x.num(":e", expires)
-	x.cond = clauses(living(x, l, now), "#e < :e", "(attribute_not_exists(#u) OR #u >= :e)")
+	x.cond = clauses(living(x, l, now))
+	moving(x, loaded, expires)
+	x.cond.append(notPastEnd)
 	_, err := t.updateItem(ctx, tr, key, x, "")
 	return err
 }
@@ -694,8 +699,10 @@ func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record,
 	for len(keys) > 0 {
 		n := min(len(keys), 100) // BatchGetItem's limit
 		request := types.KeysAndAttributes{ConsistentRead: &strong}
+		asked := make(map[string]bool, n)
 		for _, key := range keys[:n] {
 			request.Keys = append(request.Keys, t.key(key))
+			asked[key] = true
 		}
 		keys = keys[n:]
 		for pause := (backoff{}); len(request.Keys) > 0; {
@@ -712,7 +719,11 @@ func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record,
 			// The answer is keyed by the name or ARN that was asked for.
 			for _, items := range out.Responses {
 				for _, item := range items {
-					found = append(found, t.record(item))
+					r := t.record(item)
+					if r == nil || !asked[r.key] {
+						return nil, unavailable("BatchGetItem", &wireError{"belongs to another request", nil})
+					}
+					found = append(found, r)
 				}
 			}
 			request.Keys = nil
@@ -772,7 +783,7 @@ func (t *table) scan(ctx context.Context, tr *trace, from cursor, segment, segme
 		filter += " OR " + stub
 	}
 	x.num(":cut", cut)
-	projection := "#i, #e, #r, #u, #n, #b, #a, #l"
+	projection := "#i, #e, #r, #u, #n, #b, #a, #l, #mv"
 	in := &dynamodb.ScanInput{
 		TableName:                 &t.name,
 		FilterExpression:          &filter,
@@ -811,6 +822,9 @@ func (t *table) item(r *record) map[string]types.AttributeValue {
 	}
 	if r.marks != "" {
 		item[attrMarks] = &types.AttributeValueMemberS{Value: r.marks}
+	}
+	if r.moved != "" {
+		item[attrMoved] = &types.AttributeValueMemberS{Value: r.moved}
 	}
 	for name, v := range map[string]int64{
 		attrRev: r.rev, attrBorn: r.attrs.born, attrUntil: r.attrs.until,
@@ -892,6 +906,8 @@ func (t *table) read(r *record, name string, k kind, value []byte) {
 		}
 	case attrHolder:
 		r.holder = text(k, value)
+	case attrMoved:
+		r.tombstone, r.moved = true, text(k, value)
 	case attrAuth:
 		r.attrs.auth = number(k, value)
 	case attrBorn:
@@ -960,6 +976,8 @@ func (t *table) translate(op string, err error) error {
 		return errBusy
 	case code == "ResourceNotFoundException":
 		return fmt.Errorf("%w: %s: no table (or index) %q in this account and region; Store.CreateTable makes it: %w", ErrTable, op, t.name, err)
+	case code == "ValidationException" && saysBadNumber(message):
+		return fmt.Errorf("%w: %s: %w", errUnwritable, op, err)
 	case code == "ValidationException" && strings.Contains(message, "tem size"):
 		return fmt.Errorf("%w: %s: %w", ErrTooLarge, op, err)
 	case code == "ValidationException" && saysOtherKeys(message):
@@ -968,6 +986,13 @@ func (t *table) translate(op string, err error) error {
 		return unavailable(op, err)
 	}
 	return fmt.Errorf("dynasession: %s: %w", op, err)
+}
+
+// saysBadNumber reports whether DynamoDB cannot add to a stored number, since it is none or too large:
+// rev, which nothing but this package should write.
+func saysBadNumber(message string) bool {
+	return strings.Contains(message, "operand in the update expression has an incorrect data type") ||
+		strings.Contains(message, "Number overflow")
 }
 
 // saysOtherKeys tells whether DynamoDB refuses a call because the table has other keys. A read

@@ -75,3 +75,12 @@ func tooLarge(size, limit int) error {
 func corrupt(ref string, cause error) error {
 	return fmt.Errorf("%w: session %s: %w", ErrCorrupt, ref, cause)
 }
+
+// corruptHere is corrupt for what this server cannot use, though another one may, or the item may be
+// repaired: the browser keeps its cookie.
+func corruptHere(ref string, cause error) error { return &unusable{corrupt(ref, cause)} }
+
+// unusable is an ErrCorrupt that does not end the session.
+type unusable struct{ error }
+
+func (e *unusable) Unwrap() error { return e.error }

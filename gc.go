@@ -11,7 +11,7 @@ import (
 const (
 	// sweepMargin is how long after its expiry an item is left alone, in seconds: a server
 	// with a slow clock may still serve it.
-	sweepMargin = 60
+	sweepMargin = clockMargin
 	maxSegments = 1_000_000 // Scan's limit
 	// sweepPatience is how many Timeouts long a call is repeated that DynamoDB has no time for:
 	// a minute by default, as AWS advises for throttling.
@@ -166,7 +166,7 @@ func (sw *sweep) judge(r *record, now int64) (cut int64, unused, dead bool) {
 	if r.expires < now-sweepMargin {
 		return now - sweepMargin, false, true
 	}
-	if d := seconds(sw.opts.MaxLifetime); d > 0 {
+	if d := seconds(sw.opts.MaxLifetime); d > 0 && !r.tombstone {
 		if _, latest := s.rules.lastUsed(r); latest < now-d {
 			return r.expires + 1, true, true
 		}
@@ -174,18 +174,22 @@ func (sw *sweep) judge(r *record, now int64) (cut int64, unused, dead bool) {
 	return 0, false, false
 }
 
-// item deletes r if its time has come, and tells whether it has and whether r is gone by this.
+// item deletes r if its time has come. It reports whether r is a session whose time has come, and
+// whether this call has deleted it.
 func (sw *sweep) item(ctx context.Context, r *record, now int64) (expired, deleted bool, err error) {
 	if r.expires == 0 {
 		return sw.stub(ctx, r)
 	}
 	cut, unused, dead := sw.judge(r, now)
 	if !dead || sw.opts.DryRun {
-		return dead, false, nil
+		return dead && !r.tombstone, false, nil
 	}
 	deleted, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
 		return sw.store.table.deleteSeen(ctx, tr, r, cut, unused)
 	})
+	if r.tombstone { // which is no session
+		return false, false, err
+	}
 	return true, deleted, err
 }
 

@@ -184,7 +184,7 @@ func TestRequestsOfItsOwn(t *testing.T) {
 		"touch": func(tb *table) {
 			_ = tb.touch(t.Context(), &trace{}, &record{key: "k"}, &record{key: "k", expires: 1}, 1)
 		},
-		"destroy": func(tb *table) { _ = tb.destroy(t.Context(), &trace{}, "k") },
+		"destroy": func(tb *table) { _ = tb.destroy(t.Context(), &trace{}, "k", "") },
 		"acquire": func(tb *table) { _, _ = tb.acquire(t.Context(), &trace{}, "k", &lease{holder: "h"}, 1, 1) },
 	}
 	for name, call := range calls {

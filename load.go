@@ -13,19 +13,36 @@ type ticket struct {
 	rev int64
 }
 
-// load gives the first live session that the tickets ask for, else a new one under a new
+// load returns the first live session that the tickets ask for, else a new one under a new
 // id: an id that this store did not make is never adopted. More than one ticket means
-// that the browser has sent more than one cookie of the name.
+// that the browser has sent more than one cookie of the name. A session that cannot be read is an
+// error only if no other ticket has one.
 func (s *Store) load(ctx context.Context, tickets []ticket) (*Session, error) {
+	var ghost *Session
+	var unread error
 	for _, t := range tickets {
 		sess, err := s.loadOne(ctx, t)
-		if sess != nil || err != nil {
-			return sess, err
+		switch {
+		case errors.Is(err, ErrCorrupt):
+			if unread == nil {
+				unread = err
+			}
+		case err != nil:
+			return nil, err
+		case sess == nil:
+		case sess.ghost == nil:
+			return sess, nil
+		case ghost == nil:
+			ghost = sess
 		}
 	}
-	sess := s.newSession()
-	sess.born = s.rules.birth(epoch(s.now()))
-	return sess, nil
+	switch {
+	case ghost != nil:
+		return ghost, nil
+	case unread != nil:
+		return nil, unread
+	}
+	return s.newSession(), nil
 }
 
 func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
@@ -42,6 +59,11 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 	if r == nil || err != nil {
 		return nil, err
 	}
+	sess := s.newSession()
+	if r.tombstone {
+		sess.ghost = r
+		return sess, nil
+	}
 	vals, err := s.values(r)
 	if err != nil {
 		if l != nil {
@@ -49,17 +71,16 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 		}
 		return nil, err
 	}
-	sess := s.newSession()
 	sess.id, sess.rec, sess.vals, sess.lease = t.id, r, vals, l
 	return sess, nil
 }
 
 func (s *Store) newSession() *Session {
-	return &Session{codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now}
+	return &Session{codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: s.rules.birth(epoch(s.now()))}
 }
 
-// acquire loads a session and takes its lock, waiting for LockWait at most. It gives no
-// record for no live session, and then no lock.
+// acquire loads a session and takes its lock, waiting for LockWait at most. It returns no
+// record for no live session, and then no lock; and a fresh tombstone without one.
 func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *record, _ *lease, err error) {
 	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, ErrLocked)
 	defer cancel()
@@ -88,6 +109,10 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 		var l *lease
 		if r, l, seen, err = s.tryAcquire(wait, op, key, leave); l != nil {
 			return r, l, nil
+		}
+		if r != nil { // a tombstone
+			leave()
+			return r, nil, nil
 		}
 		if seen == nil {
 			break
@@ -167,6 +192,8 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 	case err != nil:
 		return nil, nil, nil, err
 	case refused == nil:
+	case s.isGhost(refused.item):
+		return refused.item, nil, nil, nil
 	case refused.item == nil || !s.rules.live(refused.item, now.Unix()):
 		return nil, nil, nil, nil
 	case l.holds(refused.item): // the answer to an earlier try was lost

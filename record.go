@@ -20,6 +20,9 @@ type record struct {
 	marks   string // w: the creation's write mark, then those of the last three writes
 	lock    int64
 	holder  string
+
+	tombstone bool   // the session was renewed: moved names the item that it goes on under
+	moved     string // its key; "" when the attribute is not a string
 }
 
 // attrs are what a session says of itself beside its values.
@@ -36,13 +39,14 @@ type attrs struct {
 type rules struct {
 	idle, lifetime, touchAfter int64
 	notBefore                  int64
+	foreign                    bool // others write items by rules of their own
 }
 
-// live tells whether r is a session at now. expires alone never proves it: PHP moves
+// live reports whether r is a session at now. expires alone never proves it: PHP moves
 // it without looking at until.
 func (l rules) live(r *record, now int64) bool {
 	switch a := &r.attrs; {
-	case r.expires <= now:
+	case r.tombstone, r.expires <= now:
 		return false
 	case a.until != 0 && a.until <= now:
 		return false
@@ -90,18 +94,70 @@ func (l rules) expiry(a attrs, now int64) int64 {
 	if idle == 0 {
 		idle = l.idle
 	}
-	a = l.stamped(a, now)
-	if a.idle == 0 { // Lifetime may have been longer when until was stored
-		return min(now+idle, a.until, a.born+l.lifetime)
-	}
-	return min(now+idle, a.until)
+	return min(now+idle, l.absolute(a, now))
 }
 
-// touchDue tells whether the stored expiry is old enough to be written again.
+// absolute returns the end of a session with a, whatever its use. Lifetime may have been longer
+// when until was stored.
+func (l rules) absolute(a attrs, now int64) int64 {
+	a = l.stamped(a, now)
+	if a.idle == 0 {
+		return min(a.until, a.born+l.lifetime)
+	}
+	return a.until
+}
+
+// tooFar reports whether the stored expiry of r is further away than any use can have set it:
+// IdleTimeout was longer, a clock ran ahead, or the value is in milliseconds. PHP's lifetime is its
+// own, so what it may have stored never is.
+func (l rules) tooFar(r *record, now int64) bool {
+	return !l.foreign && r.expires > l.expiry(r.attrs, now)+clockMargin
+}
+
+// extension is an expiry that a write sets.
+type extension struct {
+	expires int64
+	forward bool // the write must not move the stored expiry back
+}
+
+// extend returns the expiry that a use of r at now sets, when the session then has a. A server
+// with a slow clock must not end a session that others have just extended, so it moves the expiry
+// forward only. The expiry is lowered where it passes the absolute end, where it is too far away, and
+// where the request itself has changed how long the session lasts.
+func (l rules) extend(r *record, a attrs, now int64) extension {
+	was, a := l.stamped(r.attrs, now), l.stamped(a, now)
+	expires := l.expiry(a, now)
+	if l.tooFar(r, now) || a.idle != was.idle || a.born != was.born {
+		return extension{expires: expires}
+	}
+	end := l.absolute(a, now)
+	return extension{
+		expires: min(max(r.expires, expires), end),
+		forward: a.until == was.until && r.expires <= end,
+	}
+}
+
+// touchDue reports whether the stored expiry is old enough to be written again, or too far away.
 func (l rules) touchDue(r *record, now int64) bool {
-	e := l.expiry(r.attrs, now)
+	if l.tooFar(r, now) {
+		return true
+	}
+	e := l.extend(r, r.attrs, now).expires
 	return e > r.expires && e-r.expires >= l.touchAfter
 }
+
+// fresh reports whether r is a tombstone that still tells where its session went.
+func (r *record) fresh(now int64) bool { return r.tombstone && r.expires > now }
+
+const (
+	// clockMargin is how far servers' clocks may be apart, in seconds. Only beyond it an expiry that
+	// a server would not set is lowered, and an expired item swept.
+	clockMargin = 60
+	// grace is how long a tombstone is kept, in seconds: requests of one page are under way for
+	// seconds, and a browser that lost the response to its renewal can store nothing meanwhile but a
+	// sign-in.
+	grace = 30
+)
 
 // lastUsed is exact to TouchAfter. Where the expiry is cut by the absolute end, the
 // last use can't be told from it, and latest gives the latest that it can have been.
@@ -186,6 +242,9 @@ func (r *record) sizeWithoutData(names *Attributes) int {
 	if r.holder != "" {
 		n += len(attrHolder) + len(r.holder)
 	}
+	if r.tombstone {
+		n += len(attrMoved) + len(r.moved)
+	}
 	return n
 }
 
@@ -216,6 +275,7 @@ const (
 	attrIdle   = "idle"
 	attrLock   = "lock"
 	attrHolder = "holder"
+	attrMoved  = "moved"
 )
 
 // storeAsBinary tells whether data must be a B: DynamoDB's S is UTF-8.

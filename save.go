@@ -67,7 +67,7 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 	}
 	if w.destroy {
 		if w.victim != nil {
-			if err := s.destroy(ctx, w.victim.key); err != nil {
+			if err := s.destroy(ctx, w.victim); err != nil {
 				return d, nil, err
 			}
 		}
@@ -83,6 +83,10 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 	}
 	ended := w.ended(s.rules, s.now().Unix())
 	switch {
+	case w.ghost != nil:
+		if now, err = s.saveGhost(ctx, w, headersSent); now == nil {
+			return d, nil, err
+		}
 	case w.rec == nil && (ended || len(w.vals.list) == 0 && w.attrs.user == ""):
 		return d, nil, nil
 	case w.rec == nil && w.attrs.until <= s.now().Unix():
@@ -93,7 +97,7 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		}
 		now, err = s.create(ctx, w)
 	case ended:
-		if err := s.destroy(ctx, w.rec.key); err != nil {
+		if err := s.destroy(ctx, w.rec); err != nil {
 			return d, nil, err
 		}
 		w.unlock()
@@ -227,7 +231,7 @@ func (s *Store) keep(ctx context.Context, w *work) *stored {
 	if s.rules.touchDue(w.rec, now) {
 		r := *w.rec
 		r.attrs = s.rules.stamped(r.attrs, now)
-		r.expires = s.rules.expiry(r.attrs, now)
+		r.expires = s.rules.extend(w.rec, r.attrs, now).expires
 		next = &r
 	}
 	same := &stored{w.rec, w.id, w.vals}
@@ -325,6 +329,7 @@ type attempt struct {
 	vals     values // base's, with the changes on top
 	doubt    int64  // rev of the first try, of the earlier saves too, that ended without an answer
 	lost     bool   // a try of this save did
+	busy     error  // why the last try said nothing of the item; nil: it did
 	renewal  *renewal
 	newID    string
 	pause    backoff
@@ -337,9 +342,18 @@ func (a *attempt) prepare(ctx context.Context) (*stored, error) {
 		return a.enterLane(ctx)
 	}
 	if a.pause.tries >= maxTries || a.pause.wait(ctx) != nil {
-		return nil, fmt.Errorf("%w: session %s: gave up after %d tries", ErrConflict, a.store.keys.ref(a.base.key), a.pause.tries)
+		return nil, a.store.gaveUp(a.base.key, a.pause.tries, a.busy)
 	}
 	return nil, nil
+}
+
+// gaveUp is the error of a save of which busy is the last answer.
+func (s *Store) gaveUp(key string, tries int, busy error) error {
+	state := ErrConflict
+	if errors.Is(busy, errThrottled) {
+		state = ErrUnavailable
+	}
+	return fmt.Errorf("%w: session %s: gave up after %d tries", state, s.keys.ref(key), tries)
 }
 
 // remember notes, after an error, what a repetition of the save must know.
@@ -392,17 +406,18 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 	attrs := a.pending.attrs(s.rules.stamped(a.base.attrs, now), s.rules.lifetime)
 	// It would be stored, and never seen again. Of a base that has ended itself the condition may
 	// tell that another has let it last for longer.
-	if s.rules.expiry(attrs, now) <= now && (s.rules.live(a.base, now) || s.cfg.Concurrency == LastWriteWins && !a.renew) {
+	end := s.rules.extend(a.base, attrs, now)
+	if end.expires <= now && (s.rules.live(a.base, now) || s.cfg.Concurrency == LastWriteWins && !a.renew) {
 		return nil, fmt.Errorf("%w: session %s: its time is over", ErrGone, s.keys.ref(a.base.key))
 	}
 	var next *record
 	var id string
 	var err error
 	if a.renew {
-		next, id, err = a.tryRenew(ctx, attrs, now)
+		next, id, err = a.tryRenew(ctx, attrs, end, now)
 	} else {
 		id = a.id
-		next, err = a.trySave(ctx, attrs, now)
+		next, err = a.trySave(ctx, attrs, end, now)
 	}
 	if a.op.unanswered {
 		a.lost = true
@@ -410,12 +425,13 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 			a.doubt = a.base.rev
 		}
 	}
-	if errors.Is(err, errBusy) {
+	if a.busy = nil; errors.Is(err, errBusy) || errors.Is(err, errThrottled) {
+		a.busy = err
 		return nil, nil
 	}
 	refused, err := asRefusal(err)
 	if err != nil {
-		return nil, err
+		return nil, s.unwritable(a.base.key, err)
 	}
 	if refused == nil {
 		return &stored{next, id, a.vals}, nil
@@ -426,10 +442,18 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 	return a.rebase(refused.item, now)
 }
 
-func (a *attempt) trySave(ctx context.Context, attrs attrs, now int64) (*record, error) {
+// unwritable returns err, as an ErrCorrupt if it says that no write of a save can take effect.
+func (s *Store) unwritable(key string, err error) error {
+	if errors.Is(err, errUnwritable) {
+		return corruptHere(s.keys.ref(key), err)
+	}
+	return err
+}
+
+func (a *attempt) trySave(ctx context.Context, attrs attrs, end extension, now int64) (*record, error) {
 	s := a.store
 	next := &record{
-		key: a.base.key, attrs: attrs, expires: s.rules.expiry(attrs, now),
+		key: a.base.key, attrs: attrs, expires: end.expires,
 		rev: a.base.rev + 1, marks: a.base.marksWith(a.mark), lock: a.base.lock, holder: a.base.holder,
 	}
 	if a.lease != nil {
@@ -438,22 +462,22 @@ func (a *attempt) trySave(ctx context.Context, attrs attrs, now int64) (*record,
 	if err := s.encode(next, &a.vals); err != nil {
 		return nil, err
 	}
-	merge := s.cfg.Concurrency != LastWriteWins
-	return next, s.table.save(ctx, &a.op.trace, a.base, next, now, merge, a.lease)
+	how := saving{now: now, merge: s.cfg.Concurrency != LastWriteWins, forward: end.forward, lease: a.lease}
+	return next, s.table.save(ctx, &a.op.trace, a.base, next, how)
 }
 
-func (a *attempt) tryRenew(ctx context.Context, attrs attrs, now int64) (*record, string, error) {
+func (a *attempt) tryRenew(ctx context.Context, attrs attrs, end extension, now int64) (*record, string, error) {
 	s := a.store
 	if a.renewal == nil { // else the same bytes with the same token
 		a.newID = newID()
 		fresh := &record{
-			key: s.keys.key(a.newID), attrs: attrs, expires: s.rules.expiry(attrs, now),
+			key: s.keys.key(a.newID), attrs: attrs, expires: end.expires,
 			rev: 1, marks: a.mark,
 		}
 		if err := s.encode(fresh, &a.vals); err != nil {
 			return nil, "", err
 		}
-		a.renewal = &renewal{old: a.base, fresh: fresh, lease: a.lease, now: now, token: newID()[:36]}
+		a.renewal = s.table.newRenewal(a.base, fresh, a.lease, now)
 	}
 	err := s.table.renew(ctx, &a.op.trace, a.renewal)
 	return a.renewal.fresh, a.newID, err
@@ -470,11 +494,14 @@ func (a *attempt) rebase(item *record, now int64) (*stored, error) {
 	case item != nil && slices.ContainsFunc(a.earlier, item.hasMark): // their changes must not count twice
 		return nil, fmt.Errorf("%w: session %s: an unanswered save of it took effect", ErrConflict, s.keys.ref(a.base.key))
 	case item == nil || !s.rules.live(item, now) || a.creation != "" && item.creation() != a.creation:
-		return nil, fmt.Errorf("%w: %s", ErrGone, s.keys.ref(a.base.key))
-	case s.cfg.Concurrency == LastWriteWins && !a.renew:
-		return nil, fmt.Errorf("%w: %s", ErrGone, s.keys.ref(a.base.key))
+		return nil, s.gone(a.base.key)
 	case a.lease != nil && !a.lease.holds(item):
 		return nil, fmt.Errorf("%w: session %s", ErrLockLost, s.keys.ref(a.base.key))
+	case s.table.unmoved(item, a.base): // nobody has written it, and yet it is refused
+		return nil, corruptHere(s.keys.ref(a.base.key), errUnwritable)
+	case s.cfg.Concurrency == LastWriteWins && !a.renew: // only its end differs
+		a.base, a.creation = item, item.creation()
+		return nil, nil
 	case a.doubt != noDoubt && item.rev-a.doubt > keptMarks:
 		return nil, fmt.Errorf("%w: session %s: an unanswered write may have been overwritten", ErrConflict, s.keys.ref(a.base.key))
 	}
@@ -482,10 +509,8 @@ func (a *attempt) rebase(item *record, now int64) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range a.changes {
-		if err := a.changes[i].apply(&vals); err != nil {
-			return nil, err
-		}
+	if vals, err = a.onto(vals); err != nil {
+		return nil, err
 	}
 	if a.creation == "" {
 		a.creation = item.creation()

@@ -2,6 +2,7 @@ package dynasession
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -29,10 +30,12 @@ type Session struct {
 	mu      sync.Mutex
 	id      string  // "" before a new session is saved
 	rec     *record // as loaded or last saved; nil: there is no item
+	ghost   *record // the tombstone that the cookie names; nil: none
 	born    int64   // of a new session
 	vals    values  // as stored, with pend on top
 	pend    pending
 	saving  pending // the changes of attributes that a save under way has taken
+	asked   pending // what this request has asked of Remember and LimitTo, saved or not
 	version int     // counts the changes
 	empty   int     // the version of which a save has stored nothing, since there was nothing
 	unsure  *unsure
@@ -255,7 +258,7 @@ func (s *Session) Created() time.Time {
 func (s *Session) Expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.rec != nil && !s.pend.remembers() && s.pend.limit == 0 && !s.saving.remembers() && s.saving.limit == 0 {
+	if s.rec != nil && !s.pend.lasts() && !s.saving.lasts() {
 		return timeOf(s.rec.expires)
 	}
 	return timeOf(s.rules.expiry(s.attrs(), s.now().Unix()))
@@ -289,13 +292,33 @@ func (s *Session) storedAttrs() attrs {
 	return s.rules.newborn(s.born)
 }
 
-// SetUser says who has signed in, or with "" that nobody is any longer. The session gets
-// a new id when it is saved, so that an id from before the sign-in is worth nothing
+// SetUser notes that user has signed in, or with "" that nobody is signed in any longer. The session
+// gets a new id when it is saved, so that an id from before the sign-in is worth nothing
 // (session fixation; OWASP ASVS 5.0, 7.2.4).
+//
+// When the user changes from one to another, or to nobody, the session begins anew: the values and
+// flash messages that it has at the call are deleted, as is the end that an earlier request's LimitTo
+// set, and Created is the time of the call. What is set afterwards stays. When nobody was signed in,
+// or the same user signs in again, the values stay: a cart, say.
+//
+// SetUser ends Remember, unless the same request calls Remember too, before or after it. A session
+// that was remembered for longer than Lifetime then begins its Lifetime anew.
 func (s *Session) SetUser(user string) {
 	s.mutate(func() {
-		s.pend.signIn = &signIn{user, epoch(s.now())}
+		at := epoch(s.now())
+		was := s.attrs().user
+		if s.asked.remember != nil {
+			s.pend.remember = s.asked.remember
+		} else {
+			s.pend.remember = &remembering{at: at, implied: true}
+		}
+		s.pend.signIn = &signIn{user: user, at: at, anew: s.pend.signIn != nil && s.pend.signIn.anew}
 		s.pend.renew = true
+		if was != "" && was != user {
+			s.pend.dropValues()
+			s.vals = values{}
+			s.pend.signIn.anew, s.pend.limit = true, s.asked.limit
+		}
 		s.version++
 	})
 }
@@ -312,7 +335,7 @@ func (s *Session) Renew() {
 // Remember lets the session last for d from now, used or not, instead of for IdleTimeout
 // and Lifetime: "remember me". Its cookie then outlives the browser. A d of 0 or less
 // undoes it, and so ends a session that is older than Lifetime, unless SetUser is called too: then
-// Lifetime begins anew. LimitTo's end still holds.
+// Lifetime begins anew. LimitTo's end still holds. SetUser in a later request ends it.
 func (s *Session) Remember(d time.Duration) {
 	s.mutate(func() {
 		idle := seconds(max(d, 0))
@@ -321,7 +344,7 @@ func (s *Session) Remember(d time.Duration) {
 		}
 		r := &remembering{idle: idle, at: epoch(s.now())}
 		r.quiet = !s.pend.remembers() && !s.moves(pending{remember: r})
-		s.pend.remember = r
+		s.pend.remember, s.asked.remember = r, r
 		s.version++
 	})
 }
@@ -335,7 +358,8 @@ func (s *Session) LimitTo(t time.Time) {
 	}
 	s.mutate(func() {
 		end := epoch(t)
-		if end > s.now().Unix() && !s.moves(pending{limit: end}) {
+		s.asked.limit = earlier(s.asked.limit, end)
+		if s.ghost == nil && end > s.now().Unix() && !s.moves(pending{limit: end}) {
 			return // others only lower it
 		}
 		s.pend.limit = earlier(s.pend.limit, end)
@@ -350,12 +374,13 @@ func (s *Session) moves(p pending) bool {
 }
 
 // Destroy ends the session. When it is saved its item is deleted and its cookie cleared,
-// and no request that is still running brings it back. What is set afterwards starts a
-// new session, under a new id.
+// and no request that is still running brings it back. If another request has renewed the session
+// meanwhile, what it has become is deleted. A value that is set afterwards starts a new session,
+// under a new id.
 func (s *Session) Destroy() {
 	s.mutate(func() {
-		s.pend = s.pend.then(pending{destroy: true, victim: s.rec})
-		s.rec, s.id, s.vals, s.saving = nil, "", values{}, pending{}
+		s.pend = s.pend.then(pending{destroy: true, victim: cmp.Or(s.rec, s.ghost)})
+		s.rec, s.ghost, s.id, s.vals, s.saving, s.asked = nil, nil, "", values{}, pending{}, pending{}
 		s.born = s.rules.birth(epoch(s.now()))
 		s.version++
 	})
@@ -499,6 +524,7 @@ func (s *Session) end() (l *lease, changed bool) {
 type work struct {
 	pending
 	rec   *record
+	ghost *record
 	id    string
 	vals  values // with the changes on top
 	attrs attrs  // likewise
@@ -517,7 +543,8 @@ type unsure struct {
 	doubt   int64    // see attempt
 	renewal *renewal // of a renewal, which is repeated as it is
 	fresh   *record  // of a creation, likewise
-	id      string   // the new one, of both
+	ghost   *ghostSignIn
+	id      string // the new one, of all these
 }
 
 // repeats gives the unanswered save that w is a repetition of.
@@ -532,7 +559,7 @@ func (w *work) repeats() *unsure {
 func (s *Session) begin() work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := work{pending: s.pend, rec: s.rec, id: s.id, vals: s.vals.clone(), attrs: s.attrs(), lease: s.lease, version: s.version, unsure: s.unsure}
+	w := work{pending: s.pend, rec: s.rec, ghost: s.ghost, id: s.id, vals: s.vals.clone(), attrs: s.attrs(), lease: s.lease, version: s.version, unsure: s.unsure}
 	s.pend, s.saving = pending{}, pending{signIn: s.pend.signIn, remember: s.pend.remember, limit: s.pend.limit}
 	return w
 }
@@ -559,7 +586,10 @@ func (s *Session) settle(w *work, now *stored) {
 		s.pend.victim = now.rec
 		return
 	}
-	s.rec, s.id, s.vals = now.rec, now.id, now.vals
+	s.rec, s.id, s.vals, s.ghost = now.rec, now.id, now.vals, nil
+	if s.pend.anew() {
+		s.vals = values{}
+	}
 	if now.rec == nil {
 		s.born = s.rules.birth(epoch(s.now()))
 	}

@@ -649,8 +649,8 @@ func TestPendingAttrs(t *testing.T) {
 		"remember, limited": {attrs{born: born, until: 3000, limit: 3000}, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, attrs{born: born, until: 3000, limit: 3000, idle: 1 << 20}},
 		"forget":            {attrs{born: born, until: 1 << 30, idle: 1 << 20}, pending{remember: &remembering{idle: 0, at: 2000}}, stored},
 		"forget, limited":   {attrs{born: born, until: 3000, limit: 3000, idle: 9}, pending{remember: &remembering{idle: 0, at: 2000}}, attrs{born: born, until: 3000, limit: 3000}},
-		"sign in":           {stored, pending{signIn: &signIn{"alice", 7}}, attrs{born: born, until: born + life, user: "alice", auth: 7}},
-		"sign out":          {attrs{user: "alice", auth: 7}, pending{signIn: &signIn{"", 9}}, attrs{}},
+		"sign in":           {stored, pending{signIn: &signIn{user: "alice", at: 7}}, attrs{born: born, until: born + life, user: "alice", auth: 7}},
+		"sign out":          {attrs{user: "alice", auth: 7}, pending{signIn: &signIn{user: "", at: 9}}, attrs{}},
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, tc.p.attrs(tc.a, life)) })
 	}
@@ -711,14 +711,14 @@ func TestChangeThen(t *testing.T) {
 func TestPendingThen(t *testing.T) {
 	rec1, rec2 := &record{key: "1"}, &record{key: "2"}
 	put := []change{{key: "a", op: opPut, value: []byte("1")}}
-	p := pending{changes: put, signIn: &signIn{"alice", 1}, remember: &remembering{idle: 5, at: 1}, limit: 50, renew: true}
+	p := pending{changes: put, signIn: &signIn{user: "alice", at: 1}, remember: &remembering{idle: 5, at: 1}, limit: 50, renew: true}
 
 	got := p.then(pending{})
 	assert.Equal(t, p, got)
 
-	got = p.then(pending{changes: []change{{key: "b", op: opDrop}}, signIn: &signIn{"bob", 2}, remember: &remembering{}, limit: 60})
+	got = p.then(pending{changes: []change{{key: "b", op: opDrop}}, signIn: &signIn{user: "bob", at: 2}, remember: &remembering{}, limit: 60})
 	assert.Len(t, got.changes, 2)
-	assert.Equal(t, &signIn{"bob", 2}, got.signIn)
+	assert.Equal(t, &signIn{user: "bob", at: 2}, got.signIn)
 	assert.Equal(t, &remembering{}, got.remember)
 	assert.Equal(t, int64(50), got.limit)
 	assert.True(t, got.renew)

@@ -62,6 +62,7 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 			lifetime:   seconds(cfg.Lifetime),
 			touchAfter: seconds(cfg.TouchAfter),
 			notBefore:  notBefore(cfg.NotBefore),
+			foreign:    cfg.ForeignWriters,
 		},
 		sealer: sealer{
 			keys:     cfg.EncryptionKeys,
@@ -148,7 +149,7 @@ func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
+	if r == nil || r.tombstone {
 		return nil, s.notFound(key)
 	}
 	return s.open(r)
@@ -173,22 +174,26 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	if err := s.fill(r, data); err != nil {
 		return err
 	}
-	idle := int64(0) // of the session that is there
+	var seen *record // the live item of the last refusal
+	idle, end := int64(0), extension{r.expires, true}
 	for pause := (backoff{}); pause.tries < maxTries; {
-		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.overwrite(ctx, &op.trace, r, idle, s.rules, now) }))
+		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.overwrite(ctx, &op.trace, r, end, idle, s.rules, now) }))
 		if err != nil || refused == nil {
-			return err
+			return s.unwritable(key, err)
 		}
 		if old := refused.item; old != nil && s.rules.live(old, now) {
-			// Live, and ends at another time than a new session would.
-			r.expires, idle = s.rules.expiry(old.attrs, now), old.attrs.idle
+			if seen != nil && s.table.unmoved(old, seen) {
+				return corruptHere(s.keys.ref(key), errUnwritable)
+			}
+			// It ends at another time than a new session would.
+			seen, end, idle = old, s.rules.extend(old, old.attrs, now), old.attrs.idle
 			op.conflicts++
 			if err := pause.wait(ctx); err != nil {
 				break
 			}
 			continue
 		}
-		r.expires = s.rules.expiry(r.attrs, now) // a new session's, whatever was there
+		seen, idle, end = nil, 0, extension{r.expires, true}
 		if r.marks == "" {
 			r.marks = newMark()
 		}
@@ -204,20 +209,55 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	return fmt.Errorf("%w: session %s", ErrConflict, s.keys.ref(key))
 }
 
-// Destroy deletes the session, whoever has locked it. An absent one is no error.
-// Errors: [ErrInvalidID], [ErrUnavailable], [ErrTable].
+// Destroy deletes the session, whoever has locked it. If the session was renewed within the last
+// 30 seconds, Destroy deletes what it has become. An absent one is no error.
+// Errors: [ErrInvalidID], [ErrConflict], [ErrUnavailable], [ErrTable].
 func (s *Store) Destroy(ctx context.Context, id string) error {
 	key, err := s.keyOf(id)
 	if err != nil {
 		return err
 	}
-	return s.destroy(ctx, key)
+	return s.follow(ctx, key, "", false)
 }
 
-func (s *Store) destroy(ctx context.Context, key string) (err error) {
+// destroy ends the session that r was loaded from, under whatever id it goes on.
+func (s *Store) destroy(ctx context.Context, r *record) error {
+	if r.tombstone {
+		return s.follow(ctx, r.key, "", true)
+	}
+	return s.follow(ctx, r.key, r.creation(), true)
+}
+
+// maxSteps is how many tombstones a logout follows.
+const maxSteps = 8
+
+// follow deletes the item of key, and if that is a tombstone, the session that it names. creation is
+// the mark of the item to delete; "" deletes any. loaded says that the caller has loaded the session,
+// or its tombstone, under this key: then a tombstone counts however old it is.
+func (s *Store) follow(ctx context.Context, key, creation string, loaded bool) (err error) {
 	ctx, op := s.start(ctx, "destroy", key)
 	defer func() { op.end(err) }()
-	return op.untilFree(ctx, func() error { return s.table.destroy(ctx, &op.trace, key) })
+	for step := 0; ; step++ {
+		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.destroy(ctx, &op.trace, key, creation) }))
+		if err != nil || refused == nil {
+			return err
+		}
+		switch item := refused.item; {
+		case item == nil:
+			return fmt.Errorf("%w: session %s: a delete was refused without the item that refused it", ErrUnavailable, s.keys.ref(key))
+		case !item.tombstone: // of another session: what was loaded is over
+			return nil
+		case !loaded && step == 0 && !item.fresh(s.now().Unix()):
+			return nil
+		case !s.keys.owns(item.moved):
+			return corruptHere(s.keys.ref(key), errUnwritable)
+		case step == maxSteps:
+			return fmt.Errorf("%w: session %s: it is renewed all the time", ErrConflict, s.keys.ref(key))
+		default:
+			op.conflicts++
+			key, creation = item.moved, ""
+		}
+	}
 }
 
 // UpdateTimestamp extends a live session's idle time, whatever TouchAfter says. It creates
@@ -232,9 +272,10 @@ func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	defer func() { op.end(err) }()
 
 	now := s.now().Unix()
-	expires := now + s.rules.idle
+	loaded, expires := int64(0), now+s.rules.idle
+	var seen *record
 	for pause := (backoff{}); pause.tries < maxTries; {
-		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.extend(ctx, &op.trace, key, expires, s.rules, now) }))
+		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.extend(ctx, &op.trace, key, loaded, expires, s.rules, now) }))
 		if err != nil || refused == nil {
 			return err
 		}
@@ -242,13 +283,16 @@ func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 		if old == nil || !s.rules.live(old, now) {
 			return s.notFound(key)
 		}
-		e := s.rules.expiry(old.attrs, now)
-		if e <= old.expires {
-			return nil // somebody was faster, or it is as long as it can be
+		if seen != nil && s.table.unmoved(old, seen) {
+			return corruptHere(s.keys.ref(key), errUnwritable)
+		}
+		e := s.rules.extend(old, old.attrs, now).expires
+		if e <= old.expires && !s.rules.tooFar(old, now) {
+			return nil // another was faster, or it is as long as it can be
 		}
 		// Its own idle time, or its absolute end, makes another expiry.
-		if e != expires {
-			expires = e
+		again := e == expires && loaded != 0
+		if seen, loaded, expires = old, old.expires, e; !again {
 			continue
 		}
 		if err := pause.wait(ctx); err != nil {
@@ -269,8 +313,9 @@ func (s *Store) notFound(key string) error {
 	return fmt.Errorf("%w: %s", ErrNotFound, s.keys.ref(key))
 }
 
-// get reads a live session; nil for none. An eventual read is believed only if it shows a
-// live session that is no older than rev, which the cookie carries.
+// get reads a live session, or the fresh tombstone of one that was renewed; nil for neither. An
+// eventual read is believed only if it shows a live session that is no older than rev, which the
+// cookie carries.
 func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (*record, error) {
 	if s.cfg.EventualReads {
 		r, err := s.table.get(ctx, &op.trace, key, false)
@@ -283,10 +328,15 @@ func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (
 
 func (s *Store) getStrongly(ctx context.Context, op *operation, key string) (*record, error) {
 	r, err := s.table.get(ctx, &op.trace, key, true)
-	if err != nil || r == nil || !s.rules.live(r, s.now().Unix()) {
+	if err != nil || r == nil || !s.rules.live(r, s.now().Unix()) && !s.isGhost(r) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// isGhost reports whether a request for r is a ghost. With ForeignWriters there are none.
+func (s *Store) isGhost(r *record) bool {
+	return r != nil && !s.cfg.ForeignWriters && r.fresh(s.now().Unix()) && s.keys.owns(r.moved)
 }
 
 var errAlien = errors.New("the data attribute is neither a string nor binary")
