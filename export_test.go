@@ -7,3 +7,14 @@ func SetClock(s *Store, now func() time.Time) { s.now = now }
 
 // Remembered is what a Store makes of its client's endpoint resolver.
 var Remembered = remembered
+
+// GhostUntil returns the end of the tombstone that s was loaded from, and the zero Time if it was not
+// loaded from one.
+func GhostUntil(s *Session) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ghost == nil {
+		return time.Time{}
+	}
+	return timeOf(s.ghost.expires)
+}

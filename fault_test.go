@@ -683,11 +683,13 @@ func bare(code, more string) func(*call) (*http.Response, error) {
 	}
 }
 
+const othersItem = "another session's item"
+
 var bareRefusals = []trouble{
 	{name: "no item", spoil: bare("ConditionalCheckFailedException", ``)},
 	{name: "item null", spoil: bare("ConditionalCheckFailedException", `,"Item":null`)},
 	{name: "empty item", spoil: bare("ConditionalCheckFailedException", `,"Item":{}`)},
-	{name: "an item of nothing", spoil: bare("ConditionalCheckFailedException", `,"Item":{"id":{"S":"session_0"}}`)},
+	{name: othersItem, spoil: bare("ConditionalCheckFailedException", `,"Item":{"id":{"S":"session_0"}}`)},
 }
 
 var bareCancellations = []trouble{
@@ -740,7 +742,7 @@ func TestRefusalsWithoutDetails(t *testing.T) {
 					assert.GreaterOrEqual(t, w.Code, 400, tr.name)
 				}
 				left := d.before()
-				if d.halves { // its first half is no conditional call
+				if d.halves && cfg.ForeignWriters { // its first half is no conditional call
 					left = deedNone
 				}
 				assert.Equal(t, left, sc.contents(), tr.name)
@@ -764,7 +766,7 @@ func TestRefusalsWithoutDetails(t *testing.T) {
 				b.calls.intercept(nil)
 				if refused {
 					assert.Equal(t, before, sc.contents())
-					assert.Equal(t, v.pace == quickPace, err != nil, err) // the others pass over what is refused
+					assert.Equal(t, v.pace == quickPace || tr.name == othersItem, err != nil, err) // the others pass over what is refused
 				} else {
 					assert.Equal(t, v.after, sc.contents())
 				}

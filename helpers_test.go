@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -250,8 +251,20 @@ func newStore(t testing.TB, b *backend, cfg dynasession.Config) *dynasession.Sto
 
 func newTable() string { return "test-" + rand.Text() }
 
-// items gives all that is in a table.
+// items returns all items of a table, but for tombstones.
 func items(t testing.TB, b *backend, table string) []map[string]types.AttributeValue {
+	t.Helper()
+	return slices.DeleteFunc(allItems(t, b, table), isTombstone)
+}
+
+func tombstones(t testing.TB, b *backend, table string) []map[string]types.AttributeValue {
+	t.Helper()
+	return slices.DeleteFunc(allItems(t, b, table), func(item map[string]types.AttributeValue) bool { return !isTombstone(item) })
+}
+
+func isTombstone(item map[string]types.AttributeValue) bool { return item["moved"] != nil }
+
+func allItems(t testing.TB, b *backend, table string) []map[string]types.AttributeValue {
 	t.Helper()
 	out, err := b.client.Scan(t.Context(), &dynamodb.ScanInput{TableName: &table, ConsistentRead: aws.Bool(true)})
 	require.NoError(t, err)

@@ -37,7 +37,10 @@ import (
 // and porcupine looks for an order of all loads and saves that explains it. There is none if
 // a change was lost or counted twice, if one came from nowhere, if a save was seen in part, if
 // a session lived on after its end or ended before it, if a save passed over the next owner of
-// its lock, or if a browser saw a session older than what its last response had written.
+// its lock, or if a browser saw a session older than what its last response had written. Nor is there
+// one if a logout that was acknowledged left alive what the session had become, if a request with a
+// cookie from before a renewal saw or changed anything or brought another cookie, or if it signed in
+// over a session that had been used.
 //
 // In the bubbles, some handlers outlive their lease, replicas and the index follow the table
 // by a moment, and sessions expire while sweeps and DynamoDB's TTL go about.
@@ -157,11 +160,12 @@ func (p plan) String() string {
 
 // tally counts what happened, to show that the histories are not idle.
 type tally struct {
-	loads, saves, creates, renewals, ends, refused, unsure, failedLoads, faults, lostLocks, swept atomic.Int64
+	loads, saves, creates, renewals, ends, refused, unsure, failedLoads, faults, lostLocks, swept, ghosts, ghostSignIns, ghostLogouts atomic.Int64
 }
 
 func (n *tally) counters() []*atomic.Int64 {
-	return []*atomic.Int64{&n.loads, &n.saves, &n.creates, &n.renewals, &n.ends, &n.refused, &n.unsure, &n.failedLoads, &n.faults, &n.lostLocks, &n.swept}
+	return []*atomic.Int64{&n.loads, &n.saves, &n.creates, &n.renewals, &n.ends, &n.refused, &n.unsure, &n.failedLoads, &n.faults, &n.lostLocks, &n.swept,
+		&n.ghosts, &n.ghostSignIns, &n.ghostLogouts}
 }
 
 func (n *tally) add(m *tally) {
@@ -173,7 +177,7 @@ func (n *tally) add(m *tally) {
 
 func (n *tally) String() string {
 	var b strings.Builder
-	names := strings.Fields("loads saves creations renewals ends refused unknown failed-loads faults lost-locks swept")
+	names := strings.Fields("loads saves creations renewals ends refused unknown failed-loads faults lost-locks swept ghosts ghost-sign-ins ghost-logouts")
 	for i, c := range n.counters() {
 		fmt.Fprintf(&b, "%d %s, ", c.Load(), names[i])
 	}
@@ -210,11 +214,19 @@ type change struct {
 	popped  int // the token that was taken
 	renew   bool
 	destroy bool // before all else
+	anew    bool // another user was signed in: nothing of what was there stays
+	after   bool // the values were changed before the user was, so that they go too
 }
 
 func (c *change) none() bool { return *c == change{} }
 
 func (c *change) onto(old contents) contents {
+	switch {
+	case c.anew && c.after:
+		return contents{user: c.user}
+	case c.anew:
+		old = contents{}
+	}
 	for i, v := range c.reg {
 		old.reg[i] = putNumber(old.reg[i], v)
 	}
@@ -240,8 +252,36 @@ func putNumber(old, v int) int {
 type life struct {
 	id string // "" before the creation, and after the end
 	contents
-	lock int      // the number of the last that was taken, until its save
-	past *version // kept where reads may be eventual
+	lock   int      // the number of the last that was taken, until its save
+	past   *version // kept where reads may be eventual
+	unused bool     // nothing was saved since it got its id by a renewal
+	moved  string   // what tombstones say: "old>new;" for each
+}
+
+// after returns the id that a logout which comes with id ends.
+func (l life) after(id string) string {
+	for range 8 {
+		_, rest, found := strings.Cut(l.moved, ";"+id+">")
+		if !found {
+			break
+		}
+		id, _, _ = strings.Cut(rest, ";")
+	}
+	return id
+}
+
+// move notes a tombstone, in the place of an earlier one of the same id.
+func (l *life) move(from, to string) {
+	before, rest, found := strings.Cut(l.moved, ";"+from+">")
+	if !found {
+		if l.moved == "" {
+			l.moved = ";"
+		}
+		l.moved += from + ">" + to + ";"
+		return
+	}
+	_, rest, _ = strings.Cut(rest, ";")
+	l.moved = before + ";" + from + ">" + to + ";" + rest
 }
 
 // version is what a save made of a session: what a replica may still show.
@@ -301,13 +341,14 @@ const (
 	isSaved     eventKind = "saved"
 	isDestroyed eventKind = "destroyed"
 	isSignedOut eventKind = "signed out" // by DestroyUser
+	isSignedIn  eventKind = "signed in"  // by a ghost
 )
 
 // event is one atomic step of a history.
 type event struct {
 	kind   eventKind
 	id     string // that the request came with
-	newID  string // of isCreated, and of isSaved with a renewal
+	newID  string // of isCreated, of isSignedIn, and of isSaved with a renewal
 	seen   contents
 	change change
 	after  *contents // what the session showed after its save
@@ -319,6 +360,10 @@ type event struct {
 	nr       int
 	eventual bool   // reads of the round are
 	ended    bool   // isNot: the session may have ended by itself
+	refused  bool   // isNot: a save says so, which brings no cookie
+	ghost    bool   // isNot: it was renewed
+	old      bool   // isNot: if it was renewed, that may be long ago
+	foreign  bool   // renewals leave no tombstones
 	visit    *visit // that it is of
 }
 
@@ -337,12 +382,23 @@ func (e *event) step(state life) (bool, life) {
 		if state.id == e.id && e.ended {
 			state.id = ""
 		}
-		return state.id != e.id, state
+		after := state.after(e.id)
+		switch {
+		case e.ghost:
+			return after != e.id, state
+		case e.refused:
+			return state.id != e.id, state
+		}
+		// What comes with such an id may bring another cookie.
+		return state.id != e.id && (state.id == "" || after != state.id || e.old || e.ended), state
 	case isDestroyed:
-		if state.id == e.id {
+		if state.id == state.after(e.id) {
 			state.id = ""
 		}
 		return true, state
+	case isSignedIn:
+		next, ok := e.signIn(state)
+		return ok || e.maybe, next
 	case isSignedOut:
 		if state.user == e.seen.user {
 			state.id = ""
@@ -354,6 +410,24 @@ func (e *event) step(state life) (bool, life) {
 		return true, state
 	}
 	return ok, next
+}
+
+// signIn is that of a ghost. It ends what nobody has used.
+func (e *event) signIn(state life) (life, bool) {
+	_, rest, _ := strings.Cut(state.moved, ";"+e.id+">")
+	named, _, found := strings.Cut(rest, ";")
+	switch {
+	case !found, state.after(named) != named: // renewed again
+		return state, false
+	case state.id == named && !state.unused:
+		return state, false
+	case state.id == named:
+		state.move(named, e.newID)
+	}
+	state.move(e.id, e.newID)
+	state.id, state.lock, state.unused = e.newID, 0, true
+	state.contents = e.change.onto(contents{})
+	return state.written(e), e.after == nil || *e.after == state.contents
 }
 
 func (e *event) save(state life) (life, bool) {
@@ -369,8 +443,11 @@ func (e *event) save(state life) (life, bool) {
 		next.contents = e.seen
 	}
 	next.contents = e.change.onto(next.contents)
-	if e.change.renew {
+	if next.unused = e.change.renew; e.change.renew {
 		next.id = e.newID
+		if !e.foreign {
+			next.move(e.id, e.newID)
+		}
 	}
 	if e.lock != 0 {
 		next.lock = 0
@@ -385,6 +462,10 @@ func (e *event) String() string {
 		s += fmt.Sprintf("%.5s %v", e.newID, e.seen)
 	case isSeen:
 		s += fmt.Sprintf(" %v", e.seen)
+	case isNot:
+		s += fmt.Sprintf(" ghost %v, old %v, ended %v", e.ghost, e.old, e.ended)
+	case isSignedIn:
+		s += fmt.Sprintf(" %v, now %.5s", e.change.contents, e.newID)
 	case isSaved:
 		s += fmt.Sprintf(" %v popped %d", e.change.contents, e.change.popped)
 		if e.change.renew {
@@ -627,6 +708,7 @@ func (h *history) check(t *testing.T) {
 	}
 	for nr, life := range h.lives {
 		h.judgeTimes(t, life)
+		judgeGrace(life)
 		life = append(life, h.logout[h.owner[nr]]...)
 		result := porcupine.CheckOperationsTimeout(historyModel, life, time.Minute)
 		if !assert.Equal(t, porcupine.Ok, result, "%v; repeat it with -seed", h.plan) {
@@ -670,6 +752,24 @@ func (h *history) judgeTimes(t *testing.T, life []porcupine.Operation) {
 		if e.kind == isSeen {
 			assert.Less(t, e.visit.began.Sub(used), historyIdle+historySlack, "%v: served after its end", h.plan)
 		}
+	}
+}
+
+// historyGrace is how long a tombstone says where its session went.
+const historyGrace = 30 * time.Second
+
+// judgeGrace notes which answers of no session may have come when a tombstone was over.
+func judgeGrace(life []porcupine.Operation) {
+	for _, op := range life {
+		e := op.Input.(*event)
+		if e.kind != isNot {
+			continue
+		}
+		e.old = slices.ContainsFunc(life, func(other porcupine.Operation) bool {
+			o := other.Input.(*event)
+			renews := o.kind == isSaved && o.change.renew && o.id == e.id || o.kind == isSignedIn // of an id that it does not know
+			return renews && e.visit.ended.Sub(o.visit.began) > historyGrace-2*time.Second
+		})
 	}
 }
 
@@ -738,7 +838,7 @@ func (c *tab) ticket() jarCookie {
 	b := c.browser
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.old) > 0 && c.chance(4) {
+	if len(b.old) > 0 && c.chance(6) {
 		return b.old[c.rng.IntN(len(b.old))]
 	}
 	return b.jar
@@ -774,7 +874,9 @@ type visit struct {
 	save    int   // the number of the last that was told
 	call    int64 // when the save began
 	change  change
-	fresh   bool // the session has no item yet
+	fresh   bool      // the session has no item yet
+	ghost   time.Time // the end of the tombstone that the cookie names; zero: none
+	over    bool      // it has ended the session that it came with
 	sess    *dynasession.Session
 	lossy   atomic.Bool // an answer to one of its writes was lost
 	err     error       // that the middleware answered with
@@ -790,7 +892,7 @@ func visitOf(ctx context.Context) *visit {
 
 // record adds what the visit saw or did.
 func (v *visit) record(call int64, e *event) {
-	e.visit, e.eventual = v, v.config.EventualReads
+	e.visit, e.eventual, e.foreign = v, v.config.EventualReads, v.config.ForeignWriters
 	v.history.record(v.tab, call, e)
 }
 
@@ -812,7 +914,14 @@ func (v *visit) send(server http.Handler) {
 		v.saved(v.err, nil)
 	}
 	v.kept = v.percent == 0 && !v.overdue && v.err == nil
-	v.keepCookies(w.Result().Cookies())
+	cookies := w.Result().Cookies()
+	if !v.ghost.IsZero() && len(cookies) > 0 {
+		v.fault("a request with the cookie of before a renewal has brought %d others", len(cookies))
+	}
+	if len(v.created) > 0 && v.chance(5) {
+		return // the response is lost
+	}
+	v.keepCookies(cookies)
 }
 
 func serve(server http.Handler, w http.ResponseWriter, r *http.Request) (panicked bool) {
@@ -835,6 +944,9 @@ func (v *visit) keepCookies(cookies []*http.Cookie) {
 	told := ""
 	for _, c := range cookies {
 		if c.MaxAge < 0 {
+			if !v.over {
+				v.fault("a cookie is cleared whose session goes on")
+			}
 			b.jar = jarCookie{}
 			continue
 		}
@@ -867,7 +979,7 @@ func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.loads.Add(1)
-	v.sess, v.fresh, v.seen = sess, sess.IsNew(), contentsOf(sess)
+	v.sess, v.fresh, v.seen, v.ghost = sess, sess.IsNew(), contentsOf(sess), dynasession.GhostUntil(sess)
 	v.alone = v.strict && !v.fresh
 	if v.policy == dynasession.Lock && !v.fresh {
 		v.lock = v.number()
@@ -876,12 +988,15 @@ func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
 	case v.fresh && v.seen != contents{}:
 		v.fault("a new session is not empty")
 	case v.fresh && v.id != "":
-		v.record(call, &event{kind: isNot, id: v.id})
+		v.record(call, &event{kind: isNot, id: v.id, ghost: !v.ghost.IsZero()})
 	case !v.fresh:
 		v.record(call, &event{kind: isSeen, id: v.id, seen: v.seen, lock: v.lock, nr: v.cookie.save})
 	}
 	if v.readOnly {
 		return
+	}
+	if !v.ghost.IsZero() {
+		v.ghosts.Add(1)
 	}
 	v.pause()
 	if v.bubble && v.lock != 0 && v.chance(10) {
@@ -913,12 +1028,22 @@ func (v *visit) act() {
 	if v.chance(25) {
 		return
 	}
-	if !v.fresh && v.chance(4) {
-		v.change.destroy = true
+	if ghost := !v.ghost.IsZero(); !v.fresh && v.chance(4) || ghost && v.chance(15) {
+		v.change.destroy, v.ghost = true, time.Time{}
+		if ghost {
+			v.ghostLogouts.Add(1)
+		}
 		v.sess.Destroy()
 		if v.chance(70) {
 			return
 		}
+	} else if ghost && v.chance(30) {
+		v.signIn()
+		return
+	}
+	early := v.chance(50)
+	if early && v.chance(5) {
+		v.signIn()
 	}
 	for i := range v.seen.reg {
 		if v.chance(30) {
@@ -937,13 +1062,25 @@ func (v *visit) act() {
 		v.sess.Set(keyToken, v.change.token)
 	}
 	switch {
-	case v.chance(5):
-		v.change.renew, v.change.user = true, v.browser.user
-		v.sess.SetUser(v.change.user)
+	case !early && v.chance(5):
+		v.signIn()
+		v.change.after = true
 	case v.chance(4):
 		v.change.renew = true
 		v.sess.Renew()
 	}
+}
+
+// signIn signs the browser's user in, or at times another one.
+func (v *visit) signIn() {
+	c := &v.change
+	c.renew, c.user = true, v.browser.user
+	if v.chance(20) {
+		c.user += "'s guest"
+	}
+	was := v.sess.User()
+	c.anew = was != "" && was != c.user
+	v.sess.SetUser(c.user)
 }
 
 func (v *visit) actOn(reg int) {
@@ -1010,10 +1147,23 @@ func (v *visit) saved(err error, after *contents) {
 	if c.destroy {
 		v.ends.Add(1)
 		v.record(v.call, &event{kind: isDestroyed, id: v.id})
-		v.seen, v.fresh = contents{}, true
+		v.seen, v.fresh, v.over = contents{}, true, true
 	}
 	switch {
+	case !v.ghost.IsZero() && c.none():
+	case !v.ghost.IsZero() && c.user == "":
+		v.fault("a request with the cookie of before a renewal has saved")
+	case !v.ghost.IsZero() && time.Now().Before(v.ghost):
+		v.ghostSignIns.Add(1)
+		v.save = v.number()
+		e := &event{kind: isSignedIn, id: v.id, newID: v.nextID(), change: c, nr: v.save}
+		if !lossy {
+			e.after = after
+		}
+		v.record(v.call, e)
+		v.id, v.ghost = e.newID, time.Time{}
 	case v.fresh:
+		v.ghost = time.Time{}
 		v.madeNew()
 	case c.none():
 	default:
@@ -1075,11 +1225,15 @@ func (v *visit) failed(err error, lossy bool) {
 	switch {
 	case v.change.destroy:
 		v.record(v.call, &event{kind: isDestroyed, id: v.id, maybe: true})
+		v.over = true
+	case !v.ghost.IsZero() && lossy && v.change.user != "":
+		v.unsure.Add(1)
+		v.record(v.call, &event{kind: isSignedIn, id: v.id, newID: lostID + strconv.Itoa(v.number()), change: v.change, maybe: true})
 	case v.fresh: // nobody knows its id
 	case lossy:
 		v.unknown(v.change)
 	case gone:
-		v.record(v.call, &event{kind: isNot, id: v.id})
+		v.record(v.call, &event{kind: isNot, id: v.id, refused: true})
 	}
 }
 
