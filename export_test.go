@@ -18,3 +18,6 @@ func GhostUntil(s *Session) time.Time {
 	}
 	return timeOf(s.ghost.expires)
 }
+
+// KeyOf returns the key of the item that s keeps under id.
+func KeyOf(s *Store, id string) string { return s.keys.key(id) }

@@ -135,7 +135,7 @@ func (s *Store) tryGhost(ctx context.Context, op *operation, g *ghostSignIn) (do
 	case replaced != nil && ours(replaced.item):
 		return true, nil
 	case replaced != nil && replaced.item != nil && (replaced.item.tombstone || s.rules.live(replaced.item, now)):
-		return false, s.gone(g.named) // it is in use: the browser has its cookie
+		return false, s.gone(g.tombstone) // it is in use: the browser has its cookie
 	case replaced != nil: // signed out
 		g.replaces = false
 	}

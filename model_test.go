@@ -48,6 +48,7 @@ type modelRun struct {
 	store  *dynasession.Store
 	table  string
 	cookie string // its name
+	cfg    dynasession.Config
 }
 
 // eachModel checks a property under each Config, each example in a bubble of its own.
@@ -63,7 +64,7 @@ func eachModel(t *testing.T, property func(r *modelRun)) {
 					cfg.Table = newTable()
 					tb := rapidTB{t, rt}
 					b := embedded(tb)
-					property(&modelRun{backend: b, t: rt, store: newStore(tb, b, cfg), table: cfg.Table, cookie: "__Host-" + cmp.Or(cfg.Name, "session")})
+					property(&modelRun{backend: b, t: rt, store: newStore(tb, b, cfg), table: cfg.Table, cookie: "__Host-" + cmp.Or(cfg.Name, "session"), cfg: cfg})
 				})
 			})
 		})
@@ -159,16 +160,80 @@ type modelSession struct {
 	expires int64
 
 	// what the request has done since its load or last save
+	kept         modelTimes
 	wrote, renew bool
+	did          bool  // anything, also what changes nothing
 	ended        bool  // Destroy, of what had been stored
 	asked        int64 // LimitTo's end
 	remembered   bool  // Remember, of any kind
 	signedIn     int64 // when
+	anew         bool  // over another user's session
+
+	// what the request has done since its load
+	remembers *modelRemember // the last Remember
+	limits    int64          // LimitTo's end
+
+	ghost bool // the session was renewed, and the browser does not know
+	spent bool // and what became of it has been used
 }
+
+// modelTimes are when a session begins and ends, as it is stored.
+type modelTimes struct{ born, until, limit, idle int64 }
+
+type modelRemember struct{ idle, at int64 }
 
 func emptyModel() modelSession {
 	now := time.Now().Unix()
-	return modelSession{vals: map[string]int{}, born: now, until: now + int64(modelLifetime.Seconds())}
+	m := modelSession{vals: map[string]int{}, kept: modelTimes{born: now, until: now + modelLife}}
+	m.time()
+	return m
+}
+
+const modelLife = int64(modelLifetime / time.Second)
+
+// time works out when the session begins and ends.
+func (m *modelSession) time() {
+	t := m.kept
+	cap := func() {
+		if t.limit != 0 {
+			t.until = min(t.until, t.limit)
+		}
+	}
+	forget := func() {
+		if m.signedIn != 0 && t.idle != 0 && t.born+modelLife <= m.signedIn {
+			t.born = m.signedIn
+		}
+		t.idle, t.until = 0, t.born+modelLife
+	}
+	switch {
+	case m.anew:
+		t = modelTimes{born: m.signedIn, until: m.signedIn + modelLife}
+	case m.signedIn != 0 && m.remembers == nil && t.idle != 0:
+		forget()
+	}
+	if m.asked != 0 && (t.limit == 0 || m.asked < t.limit) {
+		t.limit = m.asked
+	}
+	if r := m.remembers; r != nil && (m.remembered || m.signedIn != 0) {
+		if forget(); r.idle != 0 {
+			t.born, t.idle, t.until = m.kept.born, r.idle, r.at+r.idle
+			if m.anew {
+				t.born = m.signedIn
+			}
+		}
+	}
+	cap()
+	m.born, m.until, m.limit, m.idle = t.born, t.until, t.limit, t.idle
+}
+
+func (m *modelSession) signIn(user string) {
+	m.signedIn = time.Now().Unix()
+	if m.user != "" && m.user != user {
+		m.anew, m.asked = true, m.limits
+		m.vals, m.flashes = map[string]int{}, nil
+	}
+	m.wrote, m.renew, m.user = true, true, user
+	m.time()
 }
 
 func (m *modelSession) clone() modelSession {
@@ -191,14 +256,13 @@ func (m *modelSession) expiry() int64 {
 func (m *modelSession) save() error {
 	empty := len(m.vals)+len(m.flashes) == 0 && m.user == ""
 	now := time.Now().Unix()
-	if life := int64(modelLifetime.Seconds()); m.remembered && m.idle == 0 && m.signedIn != 0 && m.born+life <= m.signedIn {
-		m.born = m.signedIn
-		if m.until = m.born + life; m.limit != 0 {
-			m.until = min(m.until, m.limit)
-		}
-	}
 	over := m.asked != 0 && m.asked <= now || m.remembered && m.live() && m.until <= now
 	switch {
+	case m.ghost && !m.did:
+		return nil
+	case m.ghost && (m.signedIn == 0 || m.user == "" || m.spent || m.asked != 0 && m.asked <= now || m.until <= now):
+		return dynasession.ErrGone
+	case m.ghost:
 	case !m.stored && (over || empty):
 		return nil
 	case !m.stored && m.until <= now:
@@ -215,7 +279,9 @@ func (m *modelSession) save() error {
 		return dynasession.ErrGone
 	}
 	m.expires = m.expiry()
-	m.stored, m.wrote, m.renew, m.ended, m.asked, m.remembered, m.signedIn = true, false, false, false, 0, false, 0
+	m.kept = modelTimes{m.born, m.until, m.limit, m.idle}
+	m.stored, m.wrote, m.renew, m.ended, m.asked, m.remembered, m.signedIn, m.anew = true, false, false, false, 0, false, 0, false
+	m.ghost = false
 	return nil
 }
 
@@ -229,6 +295,12 @@ type sessionRun struct {
 	dead    []string
 	saveErr error
 	untold  bool // the browser, of a cookie that lasts longer: the handler panicked after Save
+
+	// of the id that the browser has
+	cookie    string
+	tombstone int64  // its end; 0: none
+	named     string // the id that it names
+	spent     bool   // which has been used
 }
 
 func TestSessionModel(t *testing.T) {
@@ -249,6 +321,22 @@ func TestSessionModel(t *testing.T) {
 
 type modelPanic struct{}
 
+// lineage notes what a Save has made of the id that the browser has. Nobody may ever tell it more.
+func (r *sessionRun) lineage(before, after string, ended, wrote bool) {
+	switch {
+	case r.cfg.ForeignWriters:
+	case before == "" && r.tombstone != 0: // a ghost has signed out, and in
+		r.named, r.spent = after, false
+	case ended && before == r.named:
+		r.named, r.spent = "", false
+	case ended || before == "":
+	case before == r.cookie && after != before:
+		r.tombstone, r.named, r.spent = time.Now().Add(grace).Unix(), after, false
+	case before == r.named:
+		r.spent = r.spent || wrote
+	}
+}
+
 func (r *sessionRun) send() {
 	defer func() {
 		switch p := recover(); p.(type) {
@@ -263,13 +351,20 @@ func (r *sessionRun) send() {
 			panic(p)
 		}
 	}()
+	if at := idOf(r.browser); r.cookie != at {
+		r.cookie, r.tombstone, r.named, r.spent = at, 0, "", false
+	}
 	switch {
+	case r.tombstone != 0:
+		r.m = emptyModel()
+		r.m.ghost, r.m.spent = r.tombstone > time.Now().Unix(), r.spent
 	case !r.m.live():
 		r.bury()
 		r.m = emptyModel()
 	case r.untold && idOf(r.browser) == "": // it has dropped the cookie in time
 		r.m, r.id = emptyModel(), ""
 	}
+	r.m.did, r.m.remembers, r.m.limits = false, nil, 0
 	r.base = r.m.clone()
 	r.saveErr, r.untold = nil, false
 	w := r.browser.get("/")
@@ -278,7 +373,7 @@ func (r *sessionRun) send() {
 		err = r.m.save()
 	}
 	if err != nil {
-		require.Equal(r.t, http.StatusConflict, w.Code)
+		require.Equal(r.t, http.StatusConflict, w.Code, err)
 		if r.m.ended { // which was done, though the new session could not be
 			r.bury()
 			r.base = emptyModel()
@@ -309,6 +404,15 @@ func (r *sessionRun) apply(s *dynasession.Session, o sessionOp) {
 	now := time.Now()
 	old, had := m.vals[o.key]
 	switch o.verb {
+	case "Save", "panic", "sleep", "Destroy":
+	case "Pop":
+		m.did = m.did || had
+	case "Flashes":
+		m.did = m.did || len(m.flashes) > 0
+	default:
+		m.did = true
+	}
+	switch o.verb {
 	case "Set":
 		s.Set(o.key, o.n)
 		m.wrote = m.wrote || !had || old != o.n
@@ -337,7 +441,7 @@ func (r *sessionRun) apply(s *dynasession.Session, o sessionOp) {
 		m.flashes = nil
 	case "SetUser":
 		s.SetUser(o.key)
-		m.wrote, m.renew, m.user, m.signedIn = true, true, o.key, now.Unix()
+		m.signIn(o.key)
 	case "Renew":
 		s.Renew()
 		m.renew = true
@@ -361,40 +465,36 @@ func (r *sessionRun) apply(s *dynasession.Session, o sessionOp) {
 }
 
 func (m *modelSession) remember(d time.Duration) {
-	idle, until := m.idle, m.until
-	defer func() {
-		if m.idle != idle || m.until != until {
-			m.wrote, m.remembered = true, true
-		}
-	}()
-	if d <= 0 {
-		m.idle = 0
-		m.until = m.born + int64(modelLifetime.Seconds())
-	} else {
-		m.idle = int64(d.Seconds())
-		m.until = time.Now().Unix() + m.idle
+	before := [2]int64{m.idle, m.until}
+	was := m.remembered
+	m.remembers = &modelRemember{at: time.Now().Unix()}
+	if d > 0 {
+		m.remembers.idle = int64(d.Seconds())
 	}
-	if m.limit != 0 {
-		m.until = min(m.until, m.limit)
+	m.remembered = true
+	if m.time(); !was && before == [2]int64{m.idle, m.until} {
+		m.remembered = false
 	}
+	m.wrote = m.wrote || m.remembered
 }
 
 func (m *modelSession) limitTo(at int64) {
-	if m.limit != 0 && m.limit <= at && at > time.Now().Unix() {
+	if m.limits == 0 || at < m.limits {
+		m.limits = at
+	}
+	if !m.ghost && m.limit != 0 && m.limit <= at && at > time.Now().Unix() {
 		return
 	}
 	m.wrote = true
 	if m.asked == 0 || at < m.asked {
 		m.asked = at
 	}
-	if m.limit == 0 || at < m.limit {
-		m.limit = at
-	}
-	m.until = min(m.until, m.limit)
+	m.time()
 }
 
 func (r *sessionRun) save(s *dynasession.Session) {
 	err := s.Save(r.t.Context())
+	before, ended, wrote := r.id, r.m.ended, r.m.wrote || r.m.renew
 	want := r.m.save()
 	require.ErrorIs(r.t, err, want, "Save")
 	if want != nil {
@@ -403,6 +503,9 @@ func (r *sessionRun) save(s *dynasession.Session) {
 	}
 	require.NoError(r.t, err, "Save")
 	r.settle(s.ID())
+	if r.m.stored || ended {
+		r.lineage(before, r.id, ended, wrote)
+	}
 	require.Equal(r.t, !r.m.stored, s.IsNew(), "IsNew after Save")
 	r.base = r.m.clone()
 }
@@ -619,6 +722,9 @@ func (r *storeRun) signIn(m *modelItem, user string) {
 		m.create()
 	}
 	r.dead = append(r.dead, m.id)
+	if m.user != "" && m.user != user {
+		m.create()
+	}
 	m.id, m.user = id, user
 	m.use()
 }
@@ -714,5 +820,5 @@ func (r *storeRun) compare() {
 		_, err := r.store.Read(r.t.Context(), id)
 		require.ErrorIs(r.t, err, dynasession.ErrNotFound, "an id that was given up")
 	}
-	require.Len(r.t, r.server.Items(r.table), there, "items in the table")
+	require.Len(r.t, slices.DeleteFunc(r.server.Items(r.table), isTombstone), there, "items in the table")
 }

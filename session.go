@@ -241,15 +241,16 @@ func (s *Session) IsNew() bool {
 	return s.rec == nil
 }
 
-// Created gives the time of creation, exact to the second. It is the zero Time for a
-// session that PHP made.
+// Created returns the time of creation, exact to the second. SetUser may make it the time of its call.
+// It is the zero Time for a session that PHP made.
 func (s *Session) Created() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	a := s.rules.newborn(s.born)
 	if s.rec != nil {
-		return timeOf(s.rec.attrs.born)
+		a = s.rec.attrs
 	}
-	return timeOf(s.born)
+	return timeOf(s.pend.attrs(s.saving.attrs(a, s.rules.lifetime), s.rules.lifetime).born)
 }
 
 // Expires gives the time at which the session ends if nobody uses it from now on: as it
