@@ -970,7 +970,7 @@ func TestProtocolSetUserBeforeDestroyUsersDelete(t *testing.T) {
 			ended, err := sc.store.DestroyUser(t.Context(), "alice", nil)
 			require.NoError(t, err)
 			assert.Zero(t, ended)
-			assert.Equal(t, "n token bob", sc.ok("/read"))
+			assert.Equal(t, "bob", sc.ok("/read"))
 		},
 		"while a request runs": func(t *testing.T, sc *scene) {
 			old := sc.twin()

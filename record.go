@@ -88,13 +88,16 @@ func (l rules) stamped(a attrs, now int64) attrs {
 	return a
 }
 
-// expiry gives the time at which a session with a, used at now, expires.
+// expiry returns the time at which a session with a, used at now, expires.
 func (l rules) expiry(a attrs, now int64) int64 {
-	idle := a.idle
-	if idle == 0 {
-		idle = l.idle
+	return min(now+l.idleOf(a), l.absolute(a, now))
+}
+
+func (l rules) idleOf(a attrs) int64 {
+	if a.idle == 0 {
+		return l.idle
 	}
-	return min(now+idle, l.absolute(a, now))
+	return a.idle
 }
 
 // absolute returns the end of a session with a, whatever its use. Lifetime may have been longer
@@ -107,11 +110,12 @@ func (l rules) absolute(a attrs, now int64) int64 {
 	return a.until
 }
 
-// tooFar reports whether the stored expiry of r is further away than any use can have set it:
-// IdleTimeout was longer, a clock ran ahead, or the value is in milliseconds. PHP's lifetime is its
-// own, so what it may have stored never is.
+// tooFar reports whether the stored expiry of r is further away than a use could set it: IdleTimeout
+// was longer, a clock ran ahead, or the value is in milliseconds. PHP's lifetime is its own, so what it
+// may have stored never is.
 func (l rules) tooFar(r *record, now int64) bool {
-	return !l.foreign && r.expires > l.expiry(r.attrs, now)+clockMargin
+	latest := min(now+l.idleOf(r.attrs), l.stamped(r.attrs, now).until)
+	return !l.foreign && r.expires > latest+clockMargin
 }
 
 // extension is an expiry that a write sets.
@@ -162,10 +166,7 @@ const (
 // lastUsed is exact to TouchAfter. Where the expiry is cut by the absolute end, the
 // last use can't be told from it, and latest gives the latest that it can have been.
 func (l rules) lastUsed(r *record) (earliest, latest int64) {
-	idle := r.attrs.idle
-	if idle == 0 {
-		idle = l.idle
-	}
+	idle := l.idleOf(r.attrs)
 	earliest = max(r.expires-idle, r.attrs.born, r.attrs.auth)
 	if r.attrs.until != 0 && r.expires >= r.attrs.until {
 		return earliest, r.expires

@@ -751,7 +751,7 @@ func TestTouchedTimesOfASession(t *testing.T) {
 		assert.Equal(c.t, times{made, look.Add(idle), in}, after)
 
 		b.ok("/out")
-		assert.Equal(c.t, times{made, look.Add(idle), time.Time{}}, after)
+		assert.Equal(c.t, times{look, look.Add(idle), time.Time{}}, after, "another user's session begins anew")
 	})
 }
 

@@ -45,6 +45,8 @@ var walls = map[string]fileWalls{
 	"recent.go":  {may: wallKnows{mayTimers}, not: wallOutside},
 	"backoff.go": {may: wallKnows{mayTimers}, not: wallOutside},
 
+	"ghost.go":    {not: wallWords("request", "response")},
+	"transact.go": {may: wallKnows{mayAWS, mayAWSClient, mayDataOps}, not: wallWords("Session", "Store", "Middleware", "Codec", "KeyValue", "pending", "change", "request", "response", "cookieMaker")},
 	"dynamo.go":   {may: wallKnows{mayAWS, mayAWSClient, mayDataOps}, not: wallWords("Session", "Middleware", "Store", "Load", "Codec", "KeyValue", "pending", "change", "response", "cookieMaker")},
 	"inputs.go":   {may: wallKnows{mayAWSClient, mayDataOps}, not: wallWords("Session", "Store", "table", "record", "request", "response")},
 	"items.go":    {not: wallWords("Session", "Store", "request", "response")},
