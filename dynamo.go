@@ -278,7 +278,7 @@ func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) er
 	return nil
 }
 
-func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue) (*record, error) {
+func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue, how ...func(*dynamodb.Options)) (*record, error) {
 	text := t.worded(x)
 	var answer *itemReader
 	if back != "" && !t.heard {
@@ -296,7 +296,7 @@ func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expres
 		ReturnConsumedCapacity:              t.capacity(),
 		ReturnValues:                        back,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	})
+	}, how...)
 	if err != nil {
 		return nil, t.refused(tr, "UpdateItem", key, err)
 	}
@@ -478,9 +478,12 @@ func (x *expression) attrNum(name, value string, was, is int64) {
 func (t *table) touch(ctx context.Context, tr *trace, base, next *record, now int64) error {
 	x := t.touching(base, next, now)
 	t.same(x, base, false)
-	_, err := t.updateItem(ctx, tr, base.key, x, "")
+	_, err := t.updateItem(ctx, tr, base.key, x, "", once)
 	return err
 }
+
+// once keeps the SDK from repeating a call.
+func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 
 func (t *table) touching(base, next *record, now int64) *expression {
 	x := &expression{set: clauses("#e = :e")}
@@ -519,7 +522,10 @@ func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, no
 	if r == nil {
 		return nil, unavailable("UpdateItem", &wireError{"has no item", nil})
 	}
-	return own("UpdateItem", key, r)
+	if r, err = own("UpdateItem", key, r); err != nil {
+		tr.unanswered = true
+	}
+	return r, err
 }
 
 // endless is a lock without an end: PHP's, which is 1, and whatever is no number. PHP asks only
@@ -537,15 +543,16 @@ func (t *table) bound(ctx context.Context, tr *trace, key string, end, now int64
 	return err
 }
 
-// release gives the lock up, and moves the expiry to next's, unless next is nil.
+// release gives the lock up. Unless next is nil it also moves the expiry to next's, and is tried once.
 func (t *table) release(ctx context.Context, tr *trace, base, next *record, l *lease, now int64) error {
 	x := &expression{}
+	var how []func(*dynamodb.Options)
 	if next != nil {
-		x = t.touching(base, next, now)
+		x, how = t.touching(base, next, now), []func(*dynamodb.Options){once}
 	}
 	x.remove = clauses("#l", "#h")
 	leased(x, l)
-	_, err := t.updateItem(ctx, tr, base.key, x, "")
+	_, err := t.updateItem(ctx, tr, base.key, x, "", how...)
 	return err
 }
 

@@ -36,9 +36,10 @@ var (
 	// Nothing was read.
 	ErrLocked = errors.New("dynasession: the session is locked by another request")
 
-	// ErrLockLost: under [Lock], this request held the session for longer than
-	// Config.LockLease, and another one has taken it over. Nothing was saved.
-	ErrLockLost = errors.New("dynasession: the lock ran out and was taken over")
+	// ErrLockLost: under [Lock], this request no longer holds the session's lock. It held the session
+	// for longer than Config.LockLease, and another request has taken it over; or PHP, which does not
+	// know leases, has removed the lock. Nothing was saved.
+	ErrLockLost = errors.New("dynasession: the session's lock is another's, or was removed")
 
 	// ErrTooLarge: the item would pass DynamoDB's limit of 400 KB (Amazon DynamoDB
 	// Developer Guide, "Quotas", Item size). Nothing of it was saved; a Destroy before it is done.

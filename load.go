@@ -55,6 +55,7 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 		r, l, err = s.acquire(ctx, op, key) // the waiting is under LockWait, each call under Timeout
 	} else {
 		r, err = s.get(timed, op, key, t.rev)
+		s.noticeLock(ctx, r)
 	}
 	if r == nil || err != nil {
 		return nil, err
@@ -73,6 +74,17 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 	}
 	sess.id, sess.rec, sess.vals, sess.lease = t.id, r, vals, l
 	return sess, nil
+}
+
+// noticeLock logs, once, that PHP locks the sessions that this store does not lock: then PHP overwrites
+// what others have changed meanwhile.
+func (s *Store) noticeLock(ctx context.Context, r *record) {
+	if r == nil || r.lock == 0 || r.lock >= leaseFrom {
+		return
+	}
+	s.unlocked.Do(func() {
+		s.cfg.Logger.WarnContext(ctx, "dynasession: PHP locks its sessions, and this store does not: PHP will overwrite changes. Set Config.Concurrency to Lock", "session", s.keys.ref(r.key))
+	})
 }
 
 func (s *Store) newSession() *Session {
@@ -94,12 +106,14 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 	}
 	var pause poll
 	var seen *record
+	locked := s.locks.wasLocked(key)
 	if s.locks.told(key) == nil && s.rivals.has(key) {
 		seen, err = s.look(wait, op, key, &pause)
 	}
 	for err == nil {
 		if seen != nil {
 			s.locks.tell(key, nil)
+			s.locks.noteLocked(key)
 			s.rivals.note(key, 0)
 			if err = s.awaitFree(wait, op, seen, &pause); err != nil {
 				break
@@ -123,7 +137,7 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 	leave()
 	if err != nil && wait.Err() != nil {
 		state := ErrUnavailable // nobody has told that there is a lock
-		if seen != nil || op.conflicts > 0 {
+		if locked || seen != nil || op.conflicts > 0 {
 			state = ErrLocked
 		}
 		err = s.notLocked(wait, key, state)
@@ -164,6 +178,7 @@ func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leav
 		op.readUnits += call.readUnits
 		op.writeUnits += call.writeUnits
 		if a.l != nil {
+			s.locks.noteLocked(key)
 			s.locks.tell(key, a.r) // the next of this process need not look: it is passed on
 			a.l.hold(leave, time.Duration(a.l.end-s.now().UnixMilli())*time.Millisecond)
 		}
@@ -190,6 +205,9 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 	refused, err := asRefusal(err)
 	switch {
 	case err != nil:
+		if tr.unanswered { // it may be taken, and would be in everybody's way
+			go s.release(context.WithoutCancel(ctx), l)
+		}
 		return nil, nil, nil, err
 	case refused == nil:
 	case s.isGhost(refused.item):

@@ -60,6 +60,7 @@ type lanes struct {
 type lane struct {
 	waiting []chan struct{}
 	last    *record // what the one before has stored, if it said
+	locked  bool    // somebody before has had the lock, or seen it
 }
 
 // tell leaves r for the next in the lane of key, and told gives it. Both are for the one
@@ -74,6 +75,20 @@ func (l *lanes) told(key string) *record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.byID[key].last
+}
+
+// noteLocked notes that the lock of key is somebody's, for those who wait behind, and wasLocked reports
+// whether somebody before has noted that. Both are for the one whose turn it is.
+func (l *lanes) noteLocked(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byID[key].locked = true
+}
+
+func (l *lanes) wasLocked(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byID[key].locked
 }
 
 // enter takes a place in the lane of key. turn is closed when it is the caller's, and

@@ -222,63 +222,86 @@ func (s *Store) encodeJSON(r *record, list []KeyValue) error {
 // requests run side by side, and all find the expiry due: one of them moves it.
 const touchFor = 5 * time.Second
 
-// keep ends a request that changed nothing: the expiry is moved if that is due, and the
-// lock given up. Nothing of it is the handler's, so an error is told, and ends nothing: the
-// next request moves the expiry, the lease ends by itself.
+// touchRest is how long nothing is touched after a touch has failed. It is then tried by every request
+// of every session, before the first byte of its answer.
+const touchRest = 5 * time.Second
+
+// keep ends a request that changed nothing: the expiry is moved if that is due, and the lock given up.
+// Nothing of it is the handler's, so its errors are logged and end nothing: the next request moves the
+// expiry, and the lease ends by itself. A caller's deadline does not keep the lock from being given up.
 func (s *Store) keep(ctx context.Context, w *work) *stored {
 	now := s.now().Unix()
 	var next *record
-	if s.rules.touchDue(w.rec, now) {
+	if s.rules.touchDue(w.rec, now) && !s.touchesRest() {
 		r := *w.rec
 		r.attrs = s.rules.stamped(r.attrs, now)
 		r.expires = s.rules.extend(w.rec, r.attrs, now).expires
 		next = &r
 	}
-	same := &stored{w.rec, w.id, w.vals}
-	if w.lease == nil && (next == nil || s.touchedBeside(w.rec, next, now)) {
-		return same
-	}
-	touched, err := s.keepAlive(ctx, w, next, now)
-	w.unlock()
-	if err != nil {
-		s.touches.forget(w.rec.key)
-		s.cfg.Logger.WarnContext(ctx, "dynasession: extending or unlocking a session", "session", s.keys.ref(w.rec.key), "error", err)
+	touched := false
+	switch {
+	case w.lease != nil:
+		touched = s.unlock(context.WithoutCancel(ctx), w, next, now)
+		w.unlock()
+	case next != nil && !s.touchedBeside(w.rec, next, now):
+		touched = s.touch(ctx, w, next, now)
 	}
 	if touched {
-		same.rec = next
+		return &stored{next, w.id, w.vals}
 	}
-	return same
+	return &stored{w.rec, w.id, w.vals}
 }
 
-// touchedBeside tells whether another request, that has loaded the same expiry, moves it. It may
+// touchedBeside reports whether another request, that has loaded the same expiry, moves it. It may
 // fail: that costs nothing as long as there is time for the next request.
 func (s *Store) touchedBeside(r, next *record, now int64) bool {
 	first := s.touches.note(r.key, r.expires)
 	return !first && r.expires-now > (next.expires-now)/2
 }
 
-func (s *Store) keepAlive(ctx context.Context, w *work, next *record, now int64) (touched bool, err error) {
-	name := "touch"
-	if w.lease != nil {
-		name = "release"
+func (s *Store) touchesRest() bool { return s.now().UnixNano() < s.restUntil.Load() }
+
+// restTouches lets nothing be touched for a while, and logs why.
+func (s *Store) restTouches(ctx context.Context, key string, err error) {
+	s.touches.forget(key)
+	until, now := s.restUntil.Load(), s.now()
+	if now.UnixNano() < until || !s.restUntil.CompareAndSwap(until, now.Add(touchRest).UnixNano()) {
+		return // another has
 	}
-	ctx, op := s.start(ctx, name, w.rec.key)
-	defer func() { op.end(err) }()
-	if w.lease == nil {
-		err = op.untilFree(ctx, func() error { return s.table.touch(ctx, &op.trace, w.rec, next, now) })
-		refused, err := asRefusal(err) // touched already, ended or destroyed: nothing to do
-		return refused == nil && err == nil, err
+	s.cfg.Logger.WarnContext(ctx, "dynasession: extending a session; others are left alone for a while", "session", s.keys.ref(key), "rest", touchRest, "error", err)
+}
+
+// touch moves the expiry to next's, with one call.
+func (s *Store) touch(ctx context.Context, w *work, next *record, now int64) bool {
+	timed, op := s.start(ctx, "touch", w.rec.key)
+	refused, err := asRefusal(s.table.touch(timed, &op.trace, w.rec, next, now))
+	op.end(err)
+	if err != nil && ctx.Err() == nil { // else it was the caller's deadline
+		s.restTouches(ctx, w.rec.key, err)
 	}
-	for ; ; next = nil {
-		err = op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, w.rec, next, w.lease, now) })
-		refused, err := asRefusal(err)
-		if err != nil || refused == nil {
-			return next != nil && err == nil, err
+	return err == nil && refused == nil // else it was touched already, ended or destroyed: nothing to do
+}
+
+// unlock gives up the lock of w, and moves the expiry to next's, unless next is nil. It reports whether
+// the expiry was moved.
+func (s *Store) unlock(ctx context.Context, w *work, next *record, now int64) bool {
+	ctx, op := s.start(ctx, "release", w.rec.key)
+	if next != nil {
+		refused, err := asRefusal(s.table.release(ctx, &op.trace, w.rec, next, w.lease, now))
+		if err == nil && (refused == nil || !w.lease.holds(refused.item)) {
+			op.end(nil)
+			return refused == nil
 		}
-		if next == nil || !w.lease.holds(refused.item) {
-			return false, nil
+		if err != nil {
+			s.restTouches(ctx, w.rec.key, err)
 		}
 	}
+	_, err := asRefusal(op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, w.rec, nil, w.lease, now) }))
+	op.end(err)
+	if err != nil {
+		s.cfg.Logger.WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(w.rec.key), "error", err)
+	}
+	return false
 }
 
 // write stores the changes of a session that has an item: onto it, or, renewed, in its place.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -38,7 +40,10 @@ type Store struct {
 	rivals  recent // whose lock another process has had
 	merges  lanes  // by key: who was refused, and saves again
 	touches recent // from what the expiry was moved
-	now     func() time.Time
+
+	restUntil atomic.Int64 // epoch nanoseconds: nothing is touched before
+	unlocked  sync.Once    // logs that PHP locks, and this store does not
+	now       func() time.Time
 }
 
 // New makes a Store of a client and a configuration, of which it keeps a copy. It does no

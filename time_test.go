@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -603,9 +605,172 @@ func TestTouchOfAPage(t *testing.T) {
 		})
 		b.ok("/")
 		c.calls.intercept(nil)
+		time.Sleep(touchRest)
 		b.ok("/")
 		assert.Equal(c.t, epochText(time.Now().Add(time.Hour)), attr(c.item(), "expires"))
 	})
+}
+
+// touchRest is how long the store leaves all expiries alone after a touch has failed.
+const touchRest = 5 * time.Second
+
+// TestTouchesInAnOutage: while DynamoDB takes no writes, pages that only read cost one call for all,
+// and one line, every few seconds.
+func TestTouchesInAnOutage(t *testing.T) {
+	for name, refuse := range map[string]func() (*http.Response, error){
+		"no answer":  func() (*http.Response, error) { return nil, errReset },
+		"throttling": func() (*http.Response, error) { return answerWith(http.StatusBadRequest, "ThrottlingException"), nil },
+		"status 500": func() (*http.Response, error) {
+			return answerWith(http.StatusInternalServerError, "InternalServerError"), nil
+		},
+		"a transaction": func() (*http.Response, error) {
+			return answerWith(http.StatusBadRequest, "TransactionConflictException"), nil
+		},
+	} {
+		for _, policy := range policies {
+			t.Run(name+", "+policy.String(), func(t *testing.T) {
+				var lines strings.Builder
+				cfg := dynasession.Config{Concurrency: policy, Logger: slog.New(slog.NewTextHandler(&lines, nil))}
+				inBubble(t, cfg, func(c *timed) {
+					var all []*browser
+					for range 50 {
+						b := newBrowser(c.t, c.visit(c.store, nil))
+						b.ok("/new")
+						all = append(all, b)
+					}
+					time.Sleep(6 * time.Minute)
+					touches := 0
+					c.calls.intercept(func(call *call) (*http.Response, error) {
+						if call.operation != "UpdateItem" || !strings.Contains(call.body, "SET #e = :e") {
+							return call.send()
+						}
+						touches++
+						return refuse()
+					})
+					for n := 1; n <= 3; n++ {
+						for _, b := range all {
+							assert.Equal(c.t, "live", b.ok("/"))
+						}
+						assert.Equal(c.t, n, touches)
+						assert.Equal(c.t, n, strings.Count(lines.String(), "level="), lines.String())
+						time.Sleep(touchRest)
+					}
+					c.calls.intercept(nil)
+					for _, b := range all {
+						assert.Equal(c.t, "live", b.ok("/"))
+					}
+					for _, item := range items(c.t, c.backend, c.table) {
+						assert.Greater(c.t, intAttr(c.t, item, "expires"), time.Now().Add(59*time.Minute).Unix())
+						assert.NotContains(c.t, item, "lock", "given up without the touch")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestLockIsGivenUpAfterTheDeadline: a Save whose deadline has passed gives up the lock all the same.
+func TestLockIsGivenUpAfterTheDeadline(t *testing.T) {
+	inTime(t, dynasession.Config{Concurrency: dynasession.Lock}, func(c *timed) {
+		for name, past := range map[string]bool{"passed": true, "open": false} {
+			b := newBrowser(c.t, c.visit(c.store, app{
+				"/save": acts(func(s *dynasession.Session) {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+					if past {
+						ctx, cancel = context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+					}
+					defer cancel()
+					assert.NoError(c.t, s.Save(ctx), name)
+				}),
+			}))
+			b.ok("/new")
+			b.ok("/save")
+		}
+		for _, item := range items(c.t, c.backend, c.table) {
+			assert.NotContains(c.t, item, "lock")
+		}
+	})
+}
+
+// TestLockWhoseAnswerIsLost: an acquisition that nobody answered is given up, so that the next request
+// need not wait for the lease.
+func TestLockWhoseAnswerIsLost(t *testing.T) {
+	inTime(t, dynasession.Config{Concurrency: dynasession.Lock}, func(c *timed) {
+		b := newBrowser(c.t, c.visit(c.store, nil))
+		b.ok("/new")
+		c.calls.intercept(func(call *call) (*http.Response, error) {
+			resp, err := call.send()
+			if err == nil && call.operation == "UpdateItem" && strings.Contains(call.body, "SET #l = :end") {
+				_ = resp.Body.Close()
+				return nil, errReset
+			}
+			return resp, err
+		})
+		assert.Equal(c.t, http.StatusServiceUnavailable, b.get("/").Code)
+		c.calls.intercept(nil)
+		assert.Eventually(c.t, func() bool { return attr(c.item(), "lock") == "" }, 5*time.Second, time.Millisecond)
+		assert.Equal(c.t, "live", b.ok("/"))
+	})
+}
+
+// TestWaitersOfPHPsLock: whoever waited in its own process for one that waited for PHP is told of a
+// lock, not of an outage.
+func TestWaitersOfPHPsLock(t *testing.T) {
+	inBubble(t, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Second, LockLease: time.Hour}, func(c *timed) {
+		var mu sync.Mutex
+		var told []error
+		cfg := dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Second, LockLease: time.Hour}
+		cfg.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, err)
+			w.WriteHeader(http.StatusTeapot)
+		}
+		h := c.visit(c.with(cfg), nil)
+		b := newBrowser(c.t, h)
+		b.ok("/new")
+		c.amend(c.item(), map[string]types.AttributeValue{"lock": num("1")})
+		c.calls.intercept(func(call *call) (*http.Response, error) { // looks take a moment, so that deadlines pass during them
+			time.Sleep(7 * time.Millisecond)
+			return call.send()
+		})
+		var all sync.WaitGroup
+		for n := range 4 {
+			all.Go(func() {
+				time.Sleep(time.Duration(n) * 3 * time.Millisecond)
+				askAs(h, b.cookie(), "/")
+			})
+		}
+		all.Wait()
+		time.Sleep(time.Minute) // the calls that were given up
+		c.calls.intercept(nil)
+		assert.Len(c.t, told, 4)
+		for _, err := range told {
+			assert.ErrorIs(c.t, err, dynasession.ErrLocked)
+		}
+	})
+}
+
+// TestPHPsLockUnderMerge: a store that does not lock says once that PHP does.
+func TestPHPsLockUnderMerge(t *testing.T) {
+	for _, policy := range policies {
+		var lines strings.Builder
+		cfg := dynasession.Config{Concurrency: policy, ForeignWriters: true, Logger: slog.New(slog.NewTextHandler(&lines, nil)), LockWait: time.Second}
+		inBubble(t, cfg, func(c *timed) {
+			b := newBrowser(c.t, c.visit(c.store, nil))
+			b.ok("/new")
+			assert.Empty(c.t, lines.String())
+			c.amend(c.item(), map[string]types.AttributeValue{"lock": num("1")})
+			for range 3 {
+				b.get("/")
+			}
+			want := 1
+			if policy == dynasession.Lock {
+				want = 0
+			}
+			assert.Equal(c.t, want, strings.Count(lines.String(), "PHP locks"), lines.String())
+		})
+	}
 }
 
 // TestTouchBesideOthers: another's touch does not do where the expiry has been lowered since, nor
