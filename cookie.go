@@ -96,17 +96,26 @@ func (c *cookieMaker) write(h http.Header, d delivery) {
 	keepPrivate(h)
 }
 
+// drop takes the lines of the session's cookie out of the header. One of its name with another path or
+// domain is another cookie: an old one, say, that the handler clears.
 func (c *cookieMaker) drop(h http.Header) {
 	lines := h["Set-Cookie"]
+	if len(lines) == 0 {
+		return
+	}
 	var kept []string
 	for _, line := range lines {
-		if !strings.HasPrefix(line, c.Name+"=") {
+		if !strings.HasPrefix(line, c.Name+"=") || !c.isOwn(line) {
 			kept = append(kept, line)
 		}
 	}
-	if len(lines) > 0 {
-		h["Set-Cookie"] = kept
-	}
+	h["Set-Cookie"] = kept
+}
+
+func (c *cookieMaker) isOwn(line string) bool {
+	cookie, err := http.ParseSetCookie(line)
+	return err == nil && cookie.Name == c.Name && cookie.Path == c.Path &&
+		strings.EqualFold(strings.TrimPrefix(cookie.Domain, "."), strings.TrimPrefix(c.Domain, "."))
 }
 
 // varyByCookie tells caches that the response depends on the cookie.

@@ -10,8 +10,10 @@ import (
 // cause, that one is wrapped too and is reached with [errors.As]. No error text
 // holds a session id or session data; [Session.Ref] names the session instead.
 var (
-	// ErrNoMiddleware: Load was called with a context that did not come through
-	// [Store.Middleware]. A fault of the program.
+	// ErrNoMiddleware: Load was called with a context that did not come through [Store.Middleware], or
+	// with that of a request that became an HTTP/2 connection: its streams need a Middleware inside.
+	// A fault of the program. The first one is logged, since a handler that just returns answers with
+	// a blank page.
 	ErrNoMiddleware = errors.New("dynasession: the context did not come through Store.Middleware")
 
 	// ErrNotFound: there is no live session under that id. It never existed, was

@@ -19,5 +19,8 @@ func GhostUntil(s *Session) time.Time {
 	return timeOf(s.ghost.expires)
 }
 
+// ForgetNoMiddleware makes the next Load without a middleware the first one.
+func ForgetNoMiddleware() { toldNoMiddleware.Store(false) }
+
 // KeyOf returns the key of the item that s keeps under id.
 func KeyOf(s *Store, id string) string { return s.keys.key(id) }

@@ -83,7 +83,7 @@ func (s *Store) noticeLock(ctx context.Context, r *record) {
 		return
 	}
 	s.unlocked.Do(func() {
-		s.cfg.Logger.WarnContext(ctx, "dynasession: PHP locks its sessions, and this store does not: PHP will overwrite changes. Set Config.Concurrency to Lock", "session", s.keys.ref(r.key))
+		s.log(ctx).WarnContext(ctx, "dynasession: PHP locks its sessions, and this store does not: PHP will overwrite changes. Set Config.Concurrency to Lock", "session", s.keys.ref(r.key))
 	})
 }
 
@@ -281,6 +281,6 @@ func (s *Store) release(ctx context.Context, l *lease) {
 	op.end(err)
 	l.leave()
 	if err != nil {
-		s.cfg.Logger.WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(l.key), "error", err)
+		s.log(ctx).WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(l.key), "error", err)
 	}
 }

@@ -4,9 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Middleware gives next's requests their session. Nothing is read until a handler calls
@@ -34,7 +41,7 @@ import (
 // Middlewares of several stores can be nested. Of one store, only the outermost works.
 func (s *Store) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Context().Value(requestKey{s}) != nil {
+		if outer, ok := r.Context().Value(requestKey{s}).(*request); ok && outer.serves(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -43,9 +50,12 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 		q.before = linesOf(w.Header())
 		defer q.end() // also when next panics: nothing half-done is saved, and the panic goes on
 		inner := r.WithContext(q)
-		defer func() { // net/http removes the files of the request that it has made itself
-			if r.MultipartForm == nil {
+		defer func() {
+			if r.MultipartForm == nil { // net/http removes the files of the request that it has made itself
 				r.MultipartForm = inner.MultipartForm
+			}
+			if r.Pattern == "" { // what stands around names its spans and metrics by it
+				r.Pattern = inner.Pattern
 			}
 		}()
 		next.ServeHTTP(q.response.writer(), inner)
@@ -63,9 +73,21 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 func Load(ctx context.Context) (*Session, error) {
 	q, ok := ctx.Value(requestKey{}).(*request)
 	if !ok {
-		return nil, ErrNoMiddleware
+		return nil, noMiddleware(ctx, slog.Default())
 	}
 	return q.load(ctx)
+}
+
+// toldNoMiddleware is set by the program's first Load without a middleware.
+var toldNoMiddleware atomic.Bool
+
+// noMiddleware is the error of the Load that calls it.
+func noMiddleware(ctx context.Context, log *slog.Logger) error {
+	if toldNoMiddleware.CompareAndSwap(false, true) {
+		_, file, line, _ := runtime.Caller(2) // of Load
+		log.ErrorContext(ctx, "dynasession: Load has no session: wrap the handler in Store.Middleware", "file", file, "line", line)
+	}
+	return ErrNoMiddleware
 }
 
 // Load gives this store's session of the request that ctx belongs to, also when the
@@ -73,7 +95,7 @@ func Load(ctx context.Context) (*Session, error) {
 func (s *Store) Load(ctx context.Context) (*Session, error) {
 	q, ok := ctx.Value(requestKey{s}).(*request)
 	if !ok {
-		return nil, ErrNoMiddleware
+		return nil, noMiddleware(ctx, s.cfg.Logger)
 	}
 	return q.load(ctx)
 }
@@ -89,6 +111,8 @@ type request struct {
 	store    *Store
 	r        *http.Request // as it came
 	response response
+
+	connection atomic.Bool // it has become an HTTP/2 connection
 
 	mu        sync.Mutex
 	loading   bool
@@ -130,10 +154,27 @@ func linesOf(h http.Header) []headerLines {
 }
 
 func (q *request) Value(key any) any {
-	if k, ok := key.(requestKey); ok && (k.store == nil || k.store == q.store) {
+	if k, ok := key.(requestKey); ok && (k.store == nil || k.store == q.store) && !q.connection.Load() {
 		return q
 	}
 	return q.Context.Value(key)
+}
+
+// hijacked ends the request's part in its connection if that goes on as HTTP/2: the requests of all its
+// streams get this one's context (golang.org/x/net/http2/h2c), but are not this one. A websocket is.
+func (q *request) hijacked() {
+	if q.r.Method == "PRI" || len(q.r.Header["Http2-Settings"]) > 0 {
+		q.connection.Store(true)
+	}
+}
+
+// serves reports whether r is q, further inside. Otherwise it is another request that has q's context: a
+// server's whose BaseContext that is, or one that a handler serves by itself.
+func (q *request) serves(r *http.Request) bool {
+	q.mu.Lock()
+	over := q.over
+	q.mu.Unlock()
+	return !over && slices.Equal(q.store.cookie.read(q.r.Header), q.store.cookie.read(r.Header))
 }
 
 // load gives the request's session. Whoever comes first reads it, under its own context; if
@@ -167,6 +208,7 @@ func (q *request) load(ctx context.Context) (*Session, error) {
 func (q *request) read(ctx context.Context) (sess *Session, err error) {
 	q.loading = true
 	q.mu.Unlock()
+	q.noticeNamesake(ctx)
 	settled := false
 	defer func() {
 		q.mu.Lock()
@@ -193,6 +235,25 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 		sess.keeper = q
 	}
 	return sess, err
+}
+
+// noticeNamesake logs, once, that a store around q uses the same cookie.
+func (q *request) noticeNamesake(ctx context.Context) {
+	for outer, _ := q.Context.Value(requestKey{}).(*request); outer != nil; outer, _ = outer.Context.Value(requestKey{}).(*request) {
+		if outer.store != q.store && outer.store.cookie.Name == q.store.cookie.Name {
+			q.store.namesake.Do(func() {
+				q.store.log(ctx).ErrorContext(ctx, "dynasession: two nested stores have the same cookie, so that neither keeps its session: set Config.Name", "cookie", q.store.cookie.Name)
+			})
+		}
+	}
+}
+
+// unanswered reports whether the load has failed and nothing is written yet, so that ErrorHandler will
+// answer unless the handler does.
+func (q *request) unanswered() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.committed && (q.err != nil || q.sess == nil && q.gaveUp != nil)
 }
 
 // commit saves the session, once, before the response's headers go. Its error means that
@@ -224,10 +285,12 @@ func (q *request) commitSession() error {
 		q.clearCorrupt(loadErr)
 		return nil
 	}
-	varyByCookie(q.response.Header())
-	err := q.save(context.WithoutCancel(q.Context), sess, false)
-	// Once more, also of an earlier Save: the header is the handler's, who may have replaced its lines.
-	q.store.cookie.write(q.response.Header(), q.delivered)
+	err := q.save(context.WithoutCancel(q), sess, false)
+	if h, ok := q.response.header(); ok {
+		varyByCookie(h)
+		// Once more, also of an earlier Save: the header is the handler's, who may have replaced its lines.
+		q.store.cookie.write(h, q.delivered)
+	}
 	return err
 }
 
@@ -237,10 +300,37 @@ func (q *request) save(ctx context.Context, sess *Session, headersSent bool) err
 	q.saved = q.saved || err == nil
 	if d.cookie != cookieKeep && !headersSent {
 		q.delivered = d
-		q.store.cookie.write(q.response.Header(), d)
+		if h, ok := q.response.header(); ok {
+			q.store.cookie.write(h, d)
+		}
 		q.tellOuter(q)
+		q.noticeInsecure(ctx, d)
 	}
 	return err
+}
+
+// noticeInsecure logs, once, that browsers may drop the cookie that is set.
+func (q *request) noticeInsecure(ctx context.Context, d delivery) {
+	c := &q.store.cookie
+	if d.cookie != cookieSet || c.Insecure || isTLS(q.r) {
+		return
+	}
+	q.store.insecure.Do(func() {
+		host, text := q.r.Host, "dynasession: a Secure cookie is set on a request without TLS, and browsers drop it: set Config.Cookie.Insecure for development, or have the proxy in front send X-Forwarded-Proto: https"
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if ip := net.ParseIP(strings.Trim(host, "[]")); host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback() {
+			text = "dynasession: a Secure cookie is set on a request without TLS: Safari drops it, also of localhost: set Config.Cookie.Insecure for development"
+		}
+		q.store.log(ctx).WarnContext(ctx, text, "host", q.r.Host, "cookie", c.Name)
+	})
+}
+
+// isTLS reports whether the browser's connection is encrypted, as far as the server or a proxy knows.
+func isTLS(r *http.Request) bool {
+	proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(proto), "https")
 }
 
 // tellOuter lets the requests around q, of other stores, know that inner has put a cookie into the
@@ -263,11 +353,12 @@ func (q *request) open() bool {
 	return q.failed == nil
 }
 
-// clearCorrupt takes a cookie away whose session cannot be read: the next request starts
-// anew. The item stays.
+// clearCorrupt clears the cookie of a session that no server can read: the next request starts anew. The
+// item stays, and so does the cookie of what another server may read.
 func (q *request) clearCorrupt(err error) {
-	if errors.Is(err, ErrCorrupt) {
-		q.store.cookie.write(q.response.Header(), delivery{cookie: cookieClear})
+	var here *unusable
+	if h, ok := q.response.header(); ok && errors.Is(err, ErrCorrupt) && !errors.As(err, &here) {
+		q.store.cookie.write(h, delivery{cookie: cookieClear})
 	}
 }
 
@@ -276,8 +367,16 @@ func (q *request) fail(err error) {
 	q.mu.Lock()
 	q.committed, q.failed = true, err
 	inner := q.inner
+	state := "saving"
+	if q.err != nil || q.sess == nil {
+		state = "loading"
+	}
 	q.mu.Unlock()
-	h := q.response.Header()
+	h, ok := q.response.header()
+	if !ok {
+		q.store.logFailure(q.r, state, 0, err)
+		return // the client has gone
+	}
 	clear(h)
 	for _, b := range q.before {
 		h[b.name] = b.lines
@@ -291,7 +390,11 @@ func (q *request) fail(err error) {
 	}
 	q.clearCorrupt(err)
 	w := &errorWriter{ResponseWriter: q.response.ResponseWriter}
-	q.store.cfg.ErrorHandler(w, q.r, err)
+	if answer := q.store.cfg.ErrorHandler; answer != nil {
+		answer(w, q.r, err)
+	} else {
+		q.store.answer(w, q.r, state, err)
+	}
 	if !w.wrote { // silence would be a status of 200
 		answerError(w, http.StatusInternalServerError)
 	}
@@ -326,13 +429,13 @@ func (q *request) saveLate(sess *Session) {
 	defer q.saves.Unlock()
 	var err error
 	for n := 0; n < 2 && err == nil && (!q.saved || sess.changed()); n++ {
-		err = q.save(context.WithoutCancel(q.Context), sess, true)
+		err = q.save(context.WithoutCancel(q), sess, true)
 	}
 	q.mu.Lock()
 	q.settled = err == nil
 	q.mu.Unlock()
-	if ctx := q.Context; err != nil {
-		q.store.cfg.Logger.ErrorContext(ctx, "dynasession: a change after the response's headers is lost", "session", sess, "error", err)
+	if ctx := context.Context(q); err != nil {
+		q.store.log(ctx).ErrorContext(ctx, "dynasession: a change after the response's headers is lost", "session", sess, "error", err)
 		q.store.report(ctx, "late save", sess.Ref(), err)
 	}
 }
@@ -352,7 +455,7 @@ func (q *request) end() {
 func (q *request) release(sess *Session) {
 	l, changed := sess.end()
 	if l != nil {
-		q.store.release(q.Context, l)
+		q.store.release(q, l)
 	}
 	q.mu.Lock()
 	lost := changed && q.settled // of a save that has failed, the error is told
@@ -383,7 +486,7 @@ func (q *request) saveNow(ctx context.Context, sess *Session) error {
 }
 
 func (q *request) orphaned() {
-	q.store.cfg.Logger.WarnContext(q.Context, "dynasession: a session was changed after its request ended: only an explicit Save stores that", "session", q.sess)
+	q.store.log(q).WarnContext(q.Context, "dynasession: a session was changed after its request ended: only an explicit Save stores that", "session", q.sess)
 }
 
 // report tells Observer of what no operation tells.
@@ -414,8 +517,8 @@ func (w *errorWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // retryAfter is what the default ErrorHandler asks of clients, in seconds.
 const retryAfter = 1
 
-// handleError is the default of Config.ErrorHandler.
-func (s *Store) handleError(w http.ResponseWriter, r *http.Request, err error) {
+// answer is what answers without a Config.ErrorHandler. state says what failed.
+func (s *Store) answer(w http.ResponseWriter, r *http.Request, state string, err error) {
 	status := http.StatusInternalServerError
 	switch {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked):
@@ -424,13 +527,47 @@ func (s *Store) handleError(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, ErrGone), errors.Is(err, ErrConflict), errors.Is(err, ErrLockLost):
 		status = http.StatusConflict
 	}
-	if status != http.StatusConflict && !errors.Is(err, context.Canceled) {
-		s.cfg.Logger.ErrorContext(r.Context(), "dynasession: no session for a request", "status", status, "error", err)
+	if status == http.StatusConflict {
+		answerConflict(w, r)
+		return
+	}
+	if !errors.Is(err, context.Canceled) {
+		s.logFailure(r, state, status, err)
 	}
 	answerError(w, status)
+}
+
+func (s *Store) logFailure(r *http.Request, state string, status int, err error) {
+	s.cfg.Logger.ErrorContext(r.Context(), "dynasession: "+state+" a session failed", "method", r.Method, "path", r.URL.Path, "status", status, "error", err)
+}
+
+// log returns the logger for what concerns the request that ctx belongs to, if there is one.
+func (s *Store) log(ctx context.Context) *slog.Logger {
+	if q, ok := ctx.Value(requestKey{s}).(*request); ok {
+		return s.cfg.Logger.With("method", q.r.Method, "path", q.r.URL.Path)
+	}
+	return s.cfg.Logger
 }
 
 func answerError(w http.ResponseWriter, status int) {
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, http.StatusText(status), status)
+}
+
+// conflictText says what happened, and what to do, to the person in front of the browser.
+const conflictText = "Your session was changed by another request. Reload the page."
+
+func answerConflict(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if !strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html") {
+		http.Error(w, conflictText, http.StatusConflict)
+		return
+	}
+	h.Del("Content-Length")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusConflict)
+	_, _ = io.WriteString(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta name=\"viewport\" content=\"width=device-width\">\n"+
+		"<title>Reload the page</title>\n<p>"+conflictText+"</p>\n</html>\n")
 }

@@ -13,6 +13,8 @@ import (
 type response struct {
 	http.ResponseWriter
 	request *request
+	held    int  // the status that waits for the first byte of a body; 0: none
+	early   bool // a 1xx has gone, for which net/http may still read the header
 }
 
 var _ http.ResponseWriter = (*response)(nil)
@@ -24,7 +26,14 @@ func (w *response) WriteHeader(status int) {
 	// Informational responses come before the headers that the cookie goes with.
 	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
 		if w.request.open() {
+			w.early = true
 			w.ResponseWriter.WriteHeader(status)
+		}
+		return
+	}
+	if w.request.unanswered() && status >= 200 && status < 300 {
+		if w.held == 0 {
+			w.held = status
 		}
 		return
 	}
@@ -33,15 +42,32 @@ func (w *response) WriteHeader(status int) {
 	}
 }
 
+// commit has the session saved, and sends the status that was held back.
+func (w *response) commit() error {
+	held := w.held
+	w.held = 0
+	err := w.request.commit()
+	if err == nil && held != 0 {
+		w.ResponseWriter.WriteHeader(held)
+	}
+	return err
+}
+
 func (w *response) Write(b []byte) (int, error) {
-	if err := w.request.commit(); err != nil {
+	if len(b) == 0 && w.request.unanswered() {
+		return 0, nil
+	}
+	if err := w.commit(); err != nil {
 		return 0, err
 	}
 	return w.ResponseWriter.Write(b)
 }
 
 func (w *response) WriteString(s string) (int, error) {
-	if err := w.request.commit(); err != nil {
+	if s == "" && w.request.unanswered() {
+		return 0, nil
+	}
+	if err := w.commit(); err != nil {
 		return 0, err
 	}
 	return io.WriteString(w.ResponseWriter, s)
@@ -49,7 +75,10 @@ func (w *response) WriteString(s string) (int, error) {
 
 // ReadFrom keeps sendfile: io.Copy finds it, and the writer below's.
 func (w *response) ReadFrom(src io.Reader) (int64, error) {
-	if err := w.request.commit(); err != nil {
+	if w.request.unanswered() { // there may be nothing to read
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	if err := w.commit(); err != nil {
 		return 0, err
 	}
 	return io.Copy(w.ResponseWriter, src)
@@ -61,7 +90,7 @@ func (w *response) FlushError() error {
 	if !w.can(isFlusher) {
 		return http.ErrNotSupported
 	}
-	if err := w.request.commit(); err != nil {
+	if err := w.commit(); err != nil {
 		return err
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
@@ -73,7 +102,20 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err := w.request.commit(); err != nil {
 		return nil, nil, err
 	}
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.request.hijacked()
+	}
+	return conn, rw, err
+}
+
+// header returns the header, to be changed, and false if it must be left alone: net/http may still be
+// reading it for a 1xx whose sending has ended with the client.
+func (w *response) header() (http.Header, bool) {
+	if w.early && w.request.Err() != nil {
+		return nil, false
+	}
+	return w.Header(), true
 }
 
 func (w *response) push(target string, opts *http.PushOptions) error {

@@ -268,7 +268,7 @@ func (s *Store) restTouches(ctx context.Context, key string, err error) {
 	if now.UnixNano() < until || !s.restUntil.CompareAndSwap(until, now.Add(touchRest).UnixNano()) {
 		return // another has
 	}
-	s.cfg.Logger.WarnContext(ctx, "dynasession: extending a session; others are left alone for a while", "session", s.keys.ref(key), "rest", touchRest, "error", err)
+	s.log(ctx).WarnContext(ctx, "dynasession: extending a session; others are left alone for a while", "session", s.keys.ref(key), "rest", touchRest, "error", err)
 }
 
 // touch moves the expiry to next's, with one call.
@@ -299,7 +299,7 @@ func (s *Store) unlock(ctx context.Context, w *work, next *record, now int64) bo
 	_, err := asRefusal(op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, w.rec, nil, w.lease, now) }))
 	op.end(err)
 	if err != nil {
-		s.cfg.Logger.WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(w.rec.key), "error", err)
+		s.log(ctx).WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(w.rec.key), "error", err)
 	}
 	return false
 }

@@ -43,6 +43,8 @@ type Store struct {
 
 	restUntil atomic.Int64 // epoch nanoseconds: nothing is touched before
 	unlocked  sync.Once    // logs that PHP locks, and this store does not
+	insecure  sync.Once    // that browsers may drop the cookie
+	namesake  sync.Once    // that another store uses the same cookie
 	now       func() time.Time
 }
 
@@ -80,9 +82,6 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 		now:     time.Now,
 	}
 	s.cfg.EncryptionKeys = nil // the sealer has them
-	if cfg.ErrorHandler == nil {
-		s.cfg.ErrorHandler = s.handleError
-	}
 	return s, nil
 }
 

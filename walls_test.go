@@ -56,7 +56,7 @@ var walls = map[string]fileWalls{
 	"gc.go":       {may: wallKnows{mayDeadlines, mayGoroutines}, not: wallWords("Session", "request", "response")},
 	"user.go":     {not: wallWords("Session", "request", "response")},
 
-	"middleware.go": {may: wallKnows{mayHTTP, mayDeadlines}, not: wallWords("table", "keyspace")},
+	"middleware.go": {may: wallKnows{mayHTTP, maySockets, mayDeadlines}, not: wallWords("table", "keyspace")},
 	"response.go":   {may: wallKnows{mayHTTP, maySockets}, not: wallWords("Store", "Session", "table", "record", "keyspace")},
 }
 
