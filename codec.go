@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -43,7 +44,8 @@ var _ Codec = JSON{}
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// Marshal encodes v as encoding/json does.
+// Marshal encodes v as encoding/json does. A string that is not UTF-8 is an error, since encoding/json
+// would change it: a []byte keeps such bytes.
 func (JSON) Marshal(v any) ([]byte, error) {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
@@ -51,9 +53,12 @@ func (JSON) Marshal(v any) ([]byte, error) {
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		return nil, &codecError{fmt.Sprintf("a %T does not encode as JSON", v), err}
+		return nil, &codecError{fmt.Sprintf("a %T does not encode as JSON%s", v, reason(err)), err}
 	}
 	value := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	if _, raw := v.(json.RawMessage); !raw && hasReplaced(value) || !utf8.Valid(value) {
+		return nil, &codecError{fmt.Sprintf("a %T has a string that is not UTF-8: use []byte", v), nil}
+	}
 	if len(value) > maxDepth {
 		if _, ok := scanValue(value, 0, 1); !ok { // encoding/json writes what it does not read
 			return nil, &codecError{fmt.Sprintf("a %T is nested too deeply for JSON", v), nil}
@@ -62,13 +67,40 @@ func (JSON) Marshal(v any) ([]byte, error) {
 	return bytes.Clone(value), nil
 }
 
+// reason is what encoding/json says of a value that it cannot encode, as far as that holds nothing of the
+// value: NaN, a cycle, a channel.
+func reason(err error) string {
+	if e := (*json.UnsupportedValueError)(nil); errors.As(err, &e) {
+		return ": " + e.Str
+	}
+	if e := (*json.UnsupportedTypeError)(nil); errors.As(err, &e) {
+		return fmt.Sprintf(": %v is no type of JSON", e.Type)
+	}
+	return ""
+}
+
+// hasReplaced reports whether encoding/json has put U+FFFD in the place of bytes that are not UTF-8: it
+// writes that as an escape, and the character itself as it is.
+func hasReplaced(value []byte) bool {
+	for {
+		i := bytes.IndexByte(value, '\\')
+		if i < 0 || i+1 == len(value) {
+			return false
+		}
+		if bytes.HasPrefix(value[i+1:], []byte("ufffd")) {
+			return true
+		}
+		value = value[i+2:]
+	}
+}
+
 // Unmarshal decodes data as encoding/json does.
 func (JSON) Unmarshal(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	if err == nil {
 		return nil
 	}
-	text := fmt.Sprintf("does not decode as %T", v)
+	text := "does not decode as " + strings.TrimPrefix(fmt.Sprintf("%T", v), "*")
 	if t := (*json.UnmarshalTypeError)(nil); errors.As(err, &t) {
 		text += fmt.Sprintf(": at offset %d, no value for a Go %s", t.Offset, t.Type)
 	}

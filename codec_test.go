@@ -54,13 +54,29 @@ func TestJSONMarshal(t *testing.T) {
 		"map":        {map[string]int{"b": 1, "a": 2}, `{"a":2,"b":1}`},
 		"struct":     {item{Name: "x", At: time.Unix(0, 0).UTC()}, `{"name":"x","at":"1970-01-01T00:00:00Z"}`},
 		"raw":        {json.RawMessage(`{"a": 1.50}`), `{"a":1.50}`},
-		"not UTF-8":  {"\xff", `"\ufffd"`},
+		"U+FFFD":     {"a\ufffd", "\"a\ufffd\""},
+		"its escape": {`\ufffd \\ufffd`, `"\\ufffd \\\\ufffd"`},
+		"as given":   {json.RawMessage(`"\ufffd"`), `"\ufffd"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := jsonCodec.Marshal(tc.in)
 			require.NoError(t, err)
 			assert.Equal(t, tc.want, string(got))
 		})
+	}
+	type texts struct {
+		Plain string
+		Named fmt.Stringer `json:",omitempty"`
+		List  []string
+		Map   map[string]string
+	}
+	for _, broken := range []any{
+		"a\xff", "\xff\\", `\` + "\xc3", []string{"", "\xf0\x9f"}, map[string]int{"\xff": 1}, map[string]any{"a": []any{"\xff"}},
+		texts{Plain: "\xff"}, &texts{List: []string{"\xff"}}, texts{Map: map[string]string{"a": "\xff"}}, json.RawMessage("\"\xff\""),
+	} {
+		_, err := jsonCodec.Marshal(broken)
+		require.ErrorContains(t, err, "use []byte", "%q", broken)
+		require.NotContains(t, err.Error(), "\xff")
 	}
 	a, err := jsonCodec.Marshal("first")
 	require.NoError(t, err)
@@ -123,7 +139,7 @@ func TestJSONErrorsTellNoData(t *testing.T) {
 				require.Error(t, err)
 				assert.NotContains(t, err.Error(), secret)
 				assert.NotContains(t, err.Error(), "8675309")
-				assert.Contains(t, err.Error(), fmt.Sprintf("%T", tc.into))
+				assert.Contains(t, err.Error(), strings.TrimPrefix(fmt.Sprintf("%T", tc.into), "*"), "what was asked for, not the pointer to it")
 			})
 		}
 	})

@@ -699,87 +699,80 @@ func (t *table) extend(ctx context.Context, tr *trace, key string, loaded, expir
 	return err
 }
 
-// batch reads the items of keys, strongly. Absent ones are left out.
+// maxBatch is how many keys a BatchGetItem may have.
+const maxBatch = 100
+
+// batch reads the items of up to maxBatch keys, strongly. Absent ones are left out.
 func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record, error) {
 	var found []*record
 	strong := true
-	for len(keys) > 0 {
-		n := min(len(keys), 100) // BatchGetItem's limit
-		request := types.KeysAndAttributes{ConsistentRead: &strong}
-		asked := make(map[string]bool, n)
-		for _, key := range keys[:n] {
-			request.Keys = append(request.Keys, t.key(key))
-			asked[key] = true
+	request := types.KeysAndAttributes{ConsistentRead: &strong}
+	asked := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		request.Keys = append(request.Keys, t.key(key))
+		asked[key] = true
+	}
+	for pause := (backoff{}); len(request.Keys) > 0; {
+		out, err := t.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+			RequestItems:           map[string]types.KeysAndAttributes{t.name: request},
+			ReturnConsumedCapacity: t.capacity(),
+		})
+		if err != nil {
+			return nil, t.translate("BatchGetItem", err)
 		}
-		keys = keys[n:]
-		for pause := (backoff{}); len(request.Keys) > 0; {
-			out, err := t.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
-				RequestItems:           map[string]types.KeysAndAttributes{t.name: request},
-				ReturnConsumedCapacity: t.capacity(),
-			})
-			if err != nil {
-				return nil, t.translate("BatchGetItem", err)
-			}
-			for i := range out.ConsumedCapacity {
-				tr.readUnits += units(&out.ConsumedCapacity[i])
-			}
-			// The answer is keyed by the name or ARN that was asked for.
-			for _, items := range out.Responses {
-				for _, item := range items {
-					r := t.record(item)
-					if r == nil || !asked[r.key] {
-						return nil, unavailable("BatchGetItem", &wireError{"belongs to another request", nil})
-					}
-					found = append(found, r)
+		for i := range out.ConsumedCapacity {
+			tr.readUnits += units(&out.ConsumedCapacity[i])
+		}
+		// The answer is keyed by the name or ARN that was asked for.
+		for _, items := range out.Responses {
+			for _, item := range items {
+				r := t.record(item)
+				if r == nil || !asked[r.key] {
+					return nil, unavailable("BatchGetItem", &wireError{"belongs to another request", nil})
 				}
+				found = append(found, r)
 			}
-			request.Keys = nil
-			for _, left := range out.UnprocessedKeys {
-				request.Keys = left.Keys
-			}
-			if len(request.Keys) > 0 {
-				if err := pause.wait(ctx); err != nil {
-					return nil, unavailable("BatchGetItem", err)
-				}
+		}
+		request.Keys = nil
+		for _, left := range out.UnprocessedKeys {
+			request.Keys = left.Keys
+		}
+		if len(request.Keys) > 0 {
+			if err := pause.wait(ctx); err != nil {
+				return nil, unavailable("BatchGetItem", err)
 			}
 		}
 	}
 	return found, nil
 }
 
-// ofUser gives the keys that the index has for user.
-func (t *table) ofUser(ctx context.Context, tr *trace, index, user string) ([]string, error) {
+// ofUser returns one page of the keys that the index has for user.
+func (t *table) ofUser(ctx context.Context, tr *trace, index, user string, from cursor) (keys []string, next cursor, err error) {
 	x := &expression{cond: clauses("#us = :user")}
 	x.str(":user", user)
 	text := t.worded(x)
-	in := &dynamodb.QueryInput{
+	out, err := t.client.Query(ctx, &dynamodb.QueryInput{
 		TableName:                 &t.name,
 		IndexName:                 &index,
 		KeyConditionExpression:    &text.cond,
 		ExpressionAttributeNames:  text.names,
 		ExpressionAttributeValues: x.values,
+		ExclusiveStartKey:         from,
 		ReturnConsumedCapacity:    t.capacity(),
+	})
+	if err != nil {
+		return nil, nil, t.translate("Query", err)
 	}
-	var keys []string
-	for {
-		out, err := t.client.Query(ctx, in)
-		if err != nil {
-			return nil, t.translate("Query", err)
+	tr.readUnits += units(out.ConsumedCapacity)
+	for _, item := range out.Items {
+		if r := t.record(item); r != nil {
+			keys = append(keys, r.key)
 		}
-		tr.readUnits += units(out.ConsumedCapacity)
-		for _, item := range out.Items {
-			if r := t.record(item); r != nil {
-				keys = append(keys, r.key)
-			}
-		}
-		if len(out.LastEvaluatedKey) == 0 {
-			return keys, nil
-		}
-		in.ExclusiveStartKey = out.LastEvaluatedKey
 	}
+	return keys, out.LastEvaluatedKey, nil
 }
 
-// cursor is where a scan goes on; nil is the start, and at its end.
+// cursor is where a scan or a query goes on; nil is the start, and at its end.
 type cursor map[string]types.AttributeValue
 
 // scan reads one page of the items whose expiry is before cut, and of PHP's stubs.
@@ -989,7 +982,7 @@ func (t *table) translate(op string, err error) error {
 		return fmt.Errorf("%w: %s: %w", ErrTooLarge, op, err)
 	case code == "ValidationException" && saysOtherKeys(message):
 		return fmt.Errorf("%w: %s: table %q does not have the key or index that Config says; Store.Open tells more: %w", ErrTable, op, t.name, err)
-	case transientCodes[code], httpStatus(err) >= 500:
+	case transientCodes[code], httpStatus(err) >= 500, !isCode(code):
 		return unavailable(op, err)
 	}
 	return fmt.Errorf("dynasession: %s: %w", op, err)

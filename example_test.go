@@ -488,7 +488,7 @@ func ExampleSession_Decode() {
 	// Output:
 	// <nil> 42
 	// true
-	// dynasession: key "age": does not decode as *string: at offset 2, no value for a Go string
+	// dynasession: key "age": does not decode as string: at offset 2, no value for a Go string
 	// [age] true false
 }
 

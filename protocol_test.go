@@ -1265,7 +1265,7 @@ func TestProtocolMovedItem(t *testing.T) {
 
 		w := other.get("/read")
 		assert.Equal(t, http.StatusInternalServerError, w.Code)
-		assert.Empty(t, other.cookie(), "cleared")
+		assert.NotEmpty(t, other.cookie(), "another server may have the key")
 		assert.ElementsMatch(t, []map[string]types.AttributeValue{item, moved}, items(t, b, sc.table))
 		assert.Equal(t, "n token", sc.ok("/read"), "the original is as it was")
 	})

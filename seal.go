@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// The envelope around data that is compressed or encrypted: two bytes, magic and
+// The envelope around data that is compressed or encrypted, never both: two bytes, magic and
 // flags; then, when encrypted, a nonce; then the body. Data that is neither is
 // stored bare, so that other programs and the console can read it, unless it
 // happens to begin with the magic byte.
@@ -31,9 +31,9 @@ const (
 	sealHeader    = 2
 	encryptedCost = 12 + 16 // nonce and tag
 
-	// maxPlain bounds what a session may be before compression, and so what a
-	// hostile item may inflate to. Ten times what DynamoDB holds of plain data.
-	maxPlain = 4 << 20
+	// maxPlain bounds what a session may be before compression, and so what a hostile item may
+	// inflate to: what DynamoDB holds without compression.
+	maxPlain = maxItem
 )
 
 var (
@@ -55,8 +55,8 @@ type sealer struct {
 // in bytes of everything else in the item: it decides whether compression saves a
 // write unit.
 func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
-	if len(plain) > maxPlain {
-		return nil, tooLarge(len(plain), maxItem)
+	if size := rest + len(plain); size > maxItem {
+		return nil, tooLarge(size, maxItem)
 	}
 	encrypted := len(s.keys) > 0
 	if len(plain) == 0 && !encrypted { // with keys, data that somebody took away must show
@@ -65,33 +65,35 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 	if s.bare {
 		return plain, nil
 	}
+	if encrypted {
+		return s.encrypt(plain, key)
+	}
 	body, flags, size := plain, byte(0), len(plain)
-	switch {
-	case encrypted:
-		flags |= flagEncrypted
-		size += sealHeader + encryptedCost
-	case plain[0] == sealMagic:
+	if plain[0] == sealMagic {
 		size += sealHeader
 	}
 	if s.compress {
-		cost := rest + sealHeader
-		if encrypted {
-			cost += encryptedCost
-		}
 		room := scratch.Get().(*[]byte)
 		defer scratch.Put(room)
-		if small, how := compress(room, plain, cost, writeUnits(rest+size), compressions); small != nil {
-			body, flags = small, flags|how
+		if small, how := compress(room, plain, rest+sealHeader, writeUnits(rest+size), compressions); small != nil {
+			body, flags = small, how
 		}
 	}
 	if flags == 0 && plain[0] != sealMagic {
 		return plain, nil
 	}
-	out := make([]byte, 0, sealHeader+encryptedCost+len(body))
+	out := make([]byte, 0, sealHeader+len(body))
 	out = append(out, sealMagic, flags)
-	if !encrypted {
-		return append(out, body...), nil
-	}
+	return append(out, body...), nil
+}
+
+// encrypt makes the stored form of plain with the first key. It does not compress: whoever sees the sizes
+// of items, and can have a value stored beside a secret, would read the secret by what it compresses to
+// (as BREACH does; http://www.breachattack.com).
+func (s *sealer) encrypt(plain []byte, key string) ([]byte, error) {
+	const flags = flagEncrypted
+	out := make([]byte, 0, sealHeader+encryptedCost+len(plain))
+	out = append(out, sealMagic, flags)
 	aead, err := itemCipher(s.keys[0], key)
 	if err != nil {
 		return nil, err
@@ -99,7 +101,7 @@ func (s *sealer) seal(plain []byte, key string, rest int) ([]byte, error) {
 	nonce := out[sealHeader : sealHeader+aead.NonceSize()]
 	_, _ = rand.Read(nonce)
 	out = out[:sealHeader+len(nonce)]
-	return aead.Seal(out, nonce, body, associated(key, flags)), nil
+	return aead.Seal(out, nonce, plain, associated(key, flags)), nil
 }
 
 // open gives back what seal was given. With keys, bare data does not open:
@@ -127,10 +129,7 @@ func (s *sealer) open(stored []byte, key string) ([]byte, error) {
 	case !encrypted && len(s.keys) > 0:
 		return nil, errPlain
 	case encrypted:
-		var err error
-		if body, err = s.decrypt(body, key, flags); err != nil {
-			return nil, err
-		}
+		return s.decrypt(body, key, flags)
 	}
 	switch {
 	case flags&flagS2 != 0:
@@ -145,8 +144,8 @@ func (s *sealer) open(stored []byte, key string) ([]byte, error) {
 
 // knownFlags tells whether an envelope with them can be opened.
 func knownFlags(flags byte) bool {
-	switch flags &^ flagEncrypted {
-	case 0, flagDeflated, flagDeflated | flagPrimed, flagS2:
+	switch flags {
+	case 0, flagEncrypted, flagDeflated, flagDeflated | flagPrimed, flagS2:
 		return true
 	}
 	return false

@@ -85,7 +85,9 @@ func Pop[T any](s *Session, key string) (T, bool) {
 }
 
 // Update sets key to what f makes of its value, the zero T when there is none: counters,
-// carts. When the save finds that another request has changed the key meanwhile, f runs
+// carts. The whole value is decoded as a T and encoded again, so T must keep what f leaves alone:
+// a struct drops the fields that it lacks, and a map[string]any makes a float64 of every number of
+// JSON, which changes integers beyond 2^53. A map[string]json.RawMessage changes nothing. When the save finds that another request has changed the key meanwhile, f runs
 // again on the newer value, so that no change is lost. f must therefore be pure: it must
 // depend on nothing but old. A value that does not decode as a T fails the save.
 func Update[T any](s *Session, key string, f func(old T) T) {

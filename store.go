@@ -73,7 +73,7 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 		},
 		sealer: sealer{
 			keys:     cfg.EncryptionKeys,
-			compress: !cfg.NoCompression,
+			compress: !cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
 			bare:     cfg.ForeignWriters && cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
 		},
 		cookie:  newCookieMaker(&cfg),
@@ -343,6 +343,10 @@ func (s *Store) isGhost(r *record) bool {
 	return r != nil && !s.cfg.ForeignWriters && r.fresh(s.now().Unix()) && s.keys.owns(r.moved)
 }
 
+// errBinary is of data that PHP could not read: it would find a binary attribute where all others are
+// strings, and could change the session no more.
+var errBinary = errors.New("dynasession: the session's data is not UTF-8, and with ForeignWriters it is stored as a string: set Config.BinaryData, in PHP too, or store no such bytes")
+
 var errAlien = errors.New("the data attribute is neither a string nor binary")
 
 // open gives the codec's bytes of r.
@@ -351,8 +355,11 @@ func (s *Store) open(r *record) ([]byte, error) {
 		return nil, corrupt(s.keys.ref(r.key), errAlien)
 	}
 	data, err := s.sealer.open(r.data, r.key)
-	if err != nil {
+	switch {
+	case errors.Is(err, errInflate):
 		return nil, corrupt(s.keys.ref(r.key), err)
+	case err != nil: // another server may have the key, or know the form
+		return nil, corruptHere(s.keys.ref(r.key), err)
 	}
 	return data, nil
 }
@@ -381,6 +388,9 @@ func (s *Store) fill(r *record, data []byte) (err error) {
 		return err
 	}
 	r.binary = r.data != nil && storeAsBinary(r.data, s.cfg.BinaryData)
+	if r.binary && s.sealer.bare && !s.cfg.BinaryData {
+		return errBinary
+	}
 	size := r.size(&s.cfg.Attributes)
 	if r.lock == 0 {
 		size += lockRoom // else nobody could lock, and so load, what is stored
@@ -414,7 +424,17 @@ func (s *Store) start(ctx context.Context, name, key string) (context.Context, *
 	return op, op
 }
 
-// oneCall gives one of an operation's many calls Config.Timeout for itself.
+// startMany begins an operation of many calls, each of which has a Timeout of its own: see oneCall.
+func (s *Store) startMany(ctx context.Context, name string) *operation {
+	op := &operation{store: s, caller: ctx, name: name, cancel: func() {}}
+	if s.cfg.Observer != nil {
+		op.begin = s.now()
+	}
+	op.Context = ctx
+	return op
+}
+
+// oneCall returns a context for one of an operation's many calls, which ends after Config.Timeout.
 func (s *Store) oneCall(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.cfg.Timeout)
 }

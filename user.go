@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -42,23 +43,17 @@ func (i Info) Decode(key string, v any) error {
 // just now can be missing. What is listed is read strongly.
 // Errors: [ErrTable], [ErrUnavailable].
 func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err error) {
-	ctx, op := s.start(ctx, "user sessions", "")
+	op := s.startMany(ctx, "user sessions")
 	defer func() { op.end(err) }()
-	keys, err := s.keysOf(ctx, op, user)
-	if err != nil {
-		return nil, err
-	}
-	records, err := s.table.batch(ctx, &op.trace, keys)
-	if err != nil {
-		return nil, err
-	}
-	now := s.now().Unix()
 	var infos []Info
-	for _, r := range records {
-		if r.attrs.user != user || !s.rules.live(r, now) {
-			continue
+	err = s.eachOf(op, user, nil, func(r *record, live bool) error {
+		if live {
+			infos = append(infos, s.info(r))
 		}
-		infos = append(infos, s.info(r))
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(infos, func(a, b Info) int {
 		return cmp.Or(b.LastUsed.Compare(a.LastUsed), b.Created.Compare(a.Created), cmp.Compare(a.Ref, b.Ref))
@@ -66,29 +61,64 @@ func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err er
 	return infos, nil
 }
 
-// keysOf asks the index, for items of this store only.
-func (s *Store) keysOf(ctx context.Context, op *operation, user string) ([]string, error) {
-	if s.cfg.UserIndex == "" {
-		return nil, fmt.Errorf("%w: Config.UserIndex is empty: a user's sessions are found by an index", ErrTable)
+// eachOf calls f for the items that the index shows for user, page by page, but for those whose keys are
+// seen, to which it adds them. Each call has a Timeout of its own, since there may be many.
+func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(r *record, live bool) error) error {
+	switch {
+	case s.cfg.UserIndex == "":
+		return fmt.Errorf("%w: Config.UserIndex is empty: a user's sessions are found by an index", ErrTable)
+	case user == "":
+		return errors.New("dynasession: the user is empty")
+	case !utf8.ValidString(user):
+		return errUser
 	}
-	if user == "" {
-		return nil, errors.New("dynasession: the user is empty")
+	for from := cursor(nil); ; {
+		call, cancel := s.oneCall(op)
+		keys, next, err := s.table.ofUser(call, &op.trace, s.cfg.UserIndex, user, from)
+		cancel()
+		if err != nil {
+			return err
+		}
+		keys = slices.DeleteFunc(keys, func(key string) bool { return !s.keys.owns(key) || seen[key] })
+		for some := range slices.Chunk(keys, maxBatch) {
+			call, cancel := s.oneCall(op)
+			records, err := s.table.batch(call, &op.trace, some)
+			cancel()
+			if err != nil {
+				return err
+			}
+			now := s.now().Unix()
+			for _, r := range records {
+				if r.attrs.user != user {
+					continue
+				}
+				if err := f(r, s.rules.live(r, now)); err != nil {
+					return err
+				}
+			}
+			for _, key := range some {
+				if seen != nil {
+					seen[key] = true
+				}
+			}
+		}
+		if from = next; len(from) == 0 {
+			return nil
+		}
 	}
-	if !utf8.ValidString(user) {
-		return nil, errUser
-	}
-	keys, err := s.table.ofUser(ctx, &op.trace, s.cfg.UserIndex, user)
-	return slices.DeleteFunc(keys, func(key string) bool { return !s.keys.owns(key) }), err
 }
 
+// info decodes the values when they are asked for: listing sessions costs little then, however large
+// they are.
 func (s *Store) info(r *record) Info {
-	vals, err := s.values(r)
+	open := sync.OnceValues(func() (values, error) { return s.values(r) })
 	used, _ := s.rules.lastUsed(r)
 	return Info{
 		Ref: s.keys.ref(r.key), User: r.attrs.user,
 		Created: timeOf(r.attrs.born), AuthTime: timeOf(r.attrs.auth),
 		LastUsed: timeOf(used), Expires: timeOf(r.expires),
 		decode: func(key string, v any) error {
+			vals, err := open()
 			if err != nil {
 				return err
 			}
@@ -134,42 +164,22 @@ func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bo
 	return ended, nil
 }
 
-// destroyPass ends what the index shows and seen has not. fresh tells whether there was any.
+// destroyPass ends what the index shows and seen has not. fresh reports whether there was any.
 func (s *Store) destroyPass(ctx context.Context, user string, keep func(Info) bool, seen map[string]bool) (ended int, fresh bool, err error) {
-	caller := ctx
-	ctx, op := s.start(ctx, "destroy user", "")
+	op := s.startMany(ctx, "destroy user")
 	defer func() { op.end(err) }()
-	keys, err := s.keysOf(ctx, op, user)
-	if err != nil {
-		return 0, false, err
-	}
-	keys = slices.DeleteFunc(keys, func(key string) bool { return seen[key] })
-	records, err := s.table.batch(ctx, &op.trace, keys)
-	if err != nil {
-		return 0, false, err
-	}
-	now := s.now().Unix()
-	for _, r := range records {
-		if r.attrs.user != user {
-			continue
-		}
-		live := s.rules.live(r, now)
+	before := len(seen)
+	err = s.eachOf(op, user, seen, func(r *record, live bool) error {
 		if live && keep != nil && keep(s.info(r)) {
-			continue
+			return nil
 		}
-		one, cancel := s.oneCall(caller) // there may be many
-		err := op.untilFree(one, func() error { return s.table.deleteOf(one, &op.trace, r.key, user) })
-		cancel()
-		refused, err := asRefusal(err)
-		if err != nil {
-			return ended, fresh, err
-		}
-		if refused == nil && live {
+		call, cancel := s.oneCall(op)
+		defer cancel()
+		refused, err := asRefusal(op.untilFree(call, func() error { return s.table.deleteOf(call, &op.trace, r.key, user) }))
+		if err == nil && refused == nil && live {
 			ended++
 		}
-	}
-	for _, key := range keys {
-		seen[key] = true
-	}
-	return ended, len(keys) > 0, nil
+		return err
+	})
+	return ended, len(seen) > before, err
 }

@@ -50,7 +50,7 @@ var walls = map[string]fileWalls{
 	"dynamo.go":   {may: wallKnows{mayAWS, mayAWSClient, mayDataOps}, not: wallWords("Session", "Middleware", "Store", "Load", "Codec", "KeyValue", "pending", "change", "response", "cookieMaker")},
 	"inputs.go":   {may: wallKnows{mayAWSClient, mayDataOps}, not: wallWords("Session", "Store", "table", "record", "request", "response")},
 	"items.go":    {not: wallWords("Session", "Store", "request", "response")},
-	"wire.go":     {may: wallKnows{mayAttempts}, not: wallWords("Session", "Store", "table", "record", "request", "response")},
+	"wire.go":     {may: wallKnows{mayAttempts, mayDataOps}, not: wallWords("Session", "Store", "table", "record", "request", "response")},
 	"endpoint.go": {may: wallKnows{mayAWSClient, mayEndpoints}, not: wallWords("Session", "table", "record", "request", "response")},
 	"table.go":    {may: wallKnows{mayAWS, mayAWSClient, mayTableOps, mayDeadlines}, not: wallWords("Session", "request", "response")},
 	"gc.go":       {may: wallKnows{mayDeadlines, mayGoroutines}, not: wallWords("Session", "request", "response")},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -60,9 +61,16 @@ var (
 	sumChecker  = answerChecker(true)
 )
 
-// answered tells whether err is DynamoDB's word that nothing was done: a status of 4xx,
-// throttling among them.
-func answered(err error) bool { return httpStatus(err)/100 == 4 }
+// answered reports whether err is DynamoDB's word that nothing was done: a status of 4xx, throttling among
+// them, with one of its error codes. Without one, something in between has answered, perhaps after
+// DynamoDB has done what was asked.
+func answered(err error) bool {
+	var api smithy.APIError
+	return httpStatus(err)/100 == 4 && errors.As(err, &api) && isCode(api.ErrorCode())
+}
+
+// isCode reports whether code is more than what the SDK says of an answer without one.
+func isCode(code string) bool { return code != "" && code != "UnknownError" }
 
 func httpStatus(err error) int {
 	var answer interface{ HTTPStatusCode() int }
