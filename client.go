@@ -2,11 +2,16 @@ package dynasession
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -36,7 +41,8 @@ const (
 //     The SDK keeps 10 idle ones: at every burst it dials anew, and a TLS handshake takes longer,
 //     and more CPU, than a call.
 //   - An attempt ends 1 s after its request is written if no byte of an answer has come: DynamoDB
-//     takes milliseconds, so by then a packet or a server is lost. A TCP connection has 2 s, so that
+//     takes milliseconds, so by then a packet or a server is lost. The last attempt of a call whose
+//     context has a deadline ends only with that, since DynamoDB itself may be slow. A TCP connection has 2 s, so that
 //     one lost SYN can be repeated, and a TLS handshake 3 s, since hundreds of them at a time are
 //     slow on a small machine. The SDK waits for an answer without end, and for the others 30 s and
 //     10 s. An HTTPS proxy that takes a connection and stays silent is net/http's, which waits for
@@ -81,6 +87,7 @@ func NewClient(cfg aws.Config, optFns ...func(*dynamodb.Options)) *dynamodb.Clie
 type httpClient struct {
 	*awshttp.BuildableClient // for who asks what it is made of
 	client                   *http.Client
+	answer                   time.Duration // how long an attempt waits for an answer; 0: the transport says
 }
 
 func newHTTPClient(c *awshttp.BuildableClient) aws.HTTPClient {
@@ -90,7 +97,11 @@ func newHTTPClient(c *awshttp.BuildableClient) aws.HTTPClient {
 	}
 	// A body that can be sent again would be, to wherever a redirect points. DynamoDB has none.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &httpClient{c, client}
+	hc := &httpClient{BuildableClient: c, client: client}
+	if c.GetTransport().ResponseHeaderTimeout == 0 {
+		hc.answer = clientAnswer
+	}
+	return hc
 }
 
 // Do changes r, which the SDK makes for each attempt.
@@ -104,7 +115,75 @@ func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.GetBody()
 	}
-	return c.client.Do(r) //nolint:gosec // G704: the address in r is the SDK's, of the configuration
+	if c.answer == 0 || isLast(r) {
+		return c.client.Do(r) //nolint:gosec // G704: the address in r is the SDK's, of the configuration
+	}
+	return c.doInTime(r)
+}
+
+// isLast reports whether r is the last attempt of a call that ends by itself. The SDK tells DynamoDB which
+// attempt it is.
+func isLast(r *http.Request) bool {
+	attempt, rest, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Amz-Sdk-Request"), "attempt="), "; ")
+	most, _, _ := strings.Cut(strings.TrimPrefix(rest, "max="), ";")
+	_, ends := r.Context().Deadline()
+	return ends && attempt != "" && attempt == most
+}
+
+// errNoAnswer is of an attempt to which no answer came in time. The SDK repeats what has timed out.
+type errNoAnswer struct{ after time.Duration }
+
+func (e *errNoAnswer) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
+func (*errNoAnswer) Timeout() bool   { return true }
+func (*errNoAnswer) Temporary() bool { return true }
+
+// doInTime is Transport.ResponseHeaderTimeout for one request.
+func (c *httpClient) doInTime(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	late := &errNoAnswer{c.answer}
+	var mu sync.Mutex
+	var timer *time.Timer
+	answered := false
+	stop := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if answered = true; timer != nil {
+			timer.Stop()
+		}
+	}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			if timer == nil && !answered {
+				timer = time.AfterFunc(c.answer, func() { cancel(late) })
+			}
+		},
+		GotFirstResponseByte: stop,
+	})
+	resp, err := c.client.Do(r.WithContext(ctx)) //nolint:gosec // G704: the address in r is the SDK's, of the configuration
+	stop()
+	if err != nil {
+		if context.Cause(ctx) == error(late) {
+			err = late
+		}
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &cancelled{resp.Body, cancel}
+	return resp, nil
+}
+
+// cancelled is a body that ends its request's context.
+type cancelled struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (b *cancelled) Close() error {
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
 }
 
 // pool sets what has the SDK's default.
@@ -113,7 +192,6 @@ func pool(t *http.Transport) {
 	replace(&t.MaxIdleConnsPerHost, awshttp.DefaultHTTPTransportMaxIdleConnsPerHost, clientConns)
 	replace(&t.MaxIdleConns, awshttp.DefaultHTTPTransportMaxIdleConns, clientConns)
 	replace(&t.TLSHandshakeTimeout, awshttp.DefaultHTTPTransportTLSHandleshakeTimeout, clientHandshake)
-	replace(&t.ResponseHeaderTimeout, 0, clientAnswer)
 }
 
 func replace[T comparable](field *T, old, value T) {

@@ -1,6 +1,8 @@
 package dynasession_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -56,7 +58,7 @@ func TestNewClientSettings(t *testing.T) {
 	assert.Equal(t, 90*time.Second, tr.IdleConnTimeout)
 	assert.Equal(t, 2*time.Second, dialer.Timeout)
 	assert.Equal(t, 3*time.Second, tr.TLSHandshakeTimeout)
-	assert.Equal(t, time.Second, tr.ResponseHeaderTimeout)
+	assert.Zero(t, tr.ResponseHeaderTimeout, "which would hold for the last attempt too")
 	assert.NotNil(t, tr.Proxy)
 	assert.Equal(t, uint16(tls.VersionTLS12), tr.TLSClientConfig.MinVersion)
 	o := dynasession.NewClient(awsConfig("http://dynamodb.test")).Options()
@@ -92,6 +94,7 @@ func TestNewClientKeepsWhatIsSet(t *testing.T) {
 		own := awshttp.NewBuildableClient().WithTimeout(7 * time.Second).WithTransportOptions(func(tr *http.Transport) {
 			tr.TLSClientConfig.RootCAs = roots
 			tr.MaxConnsPerHost, tr.TLSHandshakeTimeout = 3, 4*time.Second
+			tr.ResponseHeaderTimeout = 7 * time.Second
 		})
 		cfg.HTTPClient = own
 		c := dynasession.NewClient(cfg)
@@ -100,7 +103,7 @@ func TestNewClientKeepsWhatIsSet(t *testing.T) {
 		assert.Equal(t, 3, tr.MaxConnsPerHost)
 		assert.Equal(t, 4*time.Second, tr.TLSHandshakeTimeout)
 		assert.Equal(t, 256, tr.MaxIdleConnsPerHost)
-		assert.Equal(t, time.Second, tr.ResponseHeaderTimeout)
+		assert.Equal(t, 7*time.Second, tr.ResponseHeaderTimeout)
 		assert.Equal(t, awshttp.DefaultDialConnectTimeout, dialer.Timeout)
 		assert.Equal(t, 7*time.Second, c.Options().HTTPClient.(interface{ GetTimeout() time.Duration }).GetTimeout())
 		assert.Equal(t, awshttp.DefaultHTTPTransportMaxIdleConnsPerHost, own.GetTransport().MaxIdleConnsPerHost, "the caller's own has changed")
@@ -256,6 +259,69 @@ func TestNewClientTimeouts(t *testing.T) {
 				time.Sleep(time.Minute) // the last dial may go on after its request
 			})
 		})
+	}
+}
+
+// TestSlowTable: a table that takes longer to answer than an attempt has is no outage.
+func TestSlowTable(t *testing.T) {
+	for _, takes := range []time.Duration{900 * time.Millisecond, 1200 * time.Millisecond, 1500 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := dynamotest.NewServer()
+			defer srv.Close()
+			o := srv.Client().Options()
+			var requests atomic.Int64
+			cfg := aws.Config{Region: o.Region, BaseEndpoint: aws.String("http://dynamodb.test"), Credentials: o.Credentials}
+			cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+				tr.Proxy, tr.IdleConnTimeout = nil, time.Second
+				tr.DialContext = func(context.Context, string, string) (net.Conn, error) {
+					near, far := net.Pipe()
+					go serveSlowly(far, o.HTTPClient, *o.BaseEndpoint, takes, &requests)
+					return near, nil
+				}
+			})
+			client := dynasession.NewClient(cfg)
+			s, err := dynasession.New(srv.Client(), dynasession.Config{})
+			require.NoError(t, err)
+			require.NoError(t, s.CreateTable(t.Context()))
+			id := s.CreateID()
+			require.NoError(t, s.Write(t.Context(), id, []byte(`{"a":0}`)))
+			s, err = dynasession.New(client, dynasession.Config{})
+			require.NoError(t, err)
+			require.NoError(t, s.Write(t.Context(), id, []byte(`{"a":1}`)), takes)
+			data, err := s.Read(t.Context(), id)
+			require.NoError(t, err, takes)
+			assert.JSONEq(t, `{"a":1}`, string(data))
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// serveSlowly answers the requests of a connection as DynamoDB does, after a while.
+func serveSlowly(conn net.Conn, to aws.HTTPClient, endpoint string, takes time.Duration, requests *atomic.Int64) {
+	defer func() { _ = conn.Close() }()
+	in := bufio.NewReader(conn)
+	for {
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		requests.Add(1)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		time.Sleep(takes)
+		out, _ := http.NewRequestWithContext(context.Background(), http.MethodPost, endpoint+"/", bytes.NewReader(body))
+		out.Header = r.Header
+		resp, err := to.Do(out)
+		if err != nil {
+			return
+		}
+		err = resp.Write(conn)
+		_ = resp.Body.Close()
+		if err != nil {
+			return
+		}
 	}
 }
 

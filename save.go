@@ -226,6 +226,9 @@ const touchFor = 5 * time.Second
 // of every session, before the first byte of its answer.
 const touchRest = 5 * time.Second
 
+// touchPatience is how long a touch may take.
+const touchPatience = time.Second
+
 // keep ends a request that changed nothing: the expiry is moved if that is due, and the lock given up.
 // Nothing of it is the handler's, so its errors are logged and end nothing: the next request moves the
 // expiry, and the lease ends by itself. A caller's deadline does not keep the lock from being given up.
@@ -273,7 +276,9 @@ func (s *Store) restTouches(ctx context.Context, key string, err error) {
 
 // touch moves the expiry to next's, with one call.
 func (s *Store) touch(ctx context.Context, w *work, next *record, now int64) bool {
-	timed, op := s.start(ctx, "touch", w.rec.key)
+	patient, cancel := context.WithTimeout(ctx, touchPatience) // the page waits for it
+	defer cancel()
+	timed, op := s.start(patient, "touch", w.rec.key)
 	refused, err := asRefusal(s.table.touch(timed, &op.trace, w.rec, next, now))
 	op.end(err)
 	if err != nil && ctx.Err() == nil { // else it was the caller's deadline
