@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -41,7 +42,8 @@ type Config struct {
 	Table string `env:"TABLE"`
 
 	// Name is the prefix of the items' keys, and of the cookie's name: stores of different
-	// names can share a table. Letters, digits, and "._-". "": "session".
+	// names can share a table. Letters, digits, and "._-", of which "_" cannot be the first, since
+	// PHP's handler cuts it off. "": "session".
 	Name string `env:"NAME"`
 
 	// IdleTimeout ends a session that nobody uses. At least 1 s, at most Lifetime; parts of a
@@ -131,8 +133,9 @@ type Config struct {
 	// ErrorHandler answers a request whose session could not be loaded or saved, in place of the
 	// handler, and without the headers that it has set. r is the request as the middleware got it:
 	// Load gives ErrNoMiddleware. If it writes nothing, the status is 500. nil: a plain text with
-	// status 503 and Retry-After for ErrUnavailable and ErrLocked, 409 for ErrGone, ErrConflict and
-	// ErrLockLost, and 500 for others; all but 409 are logged.
+	// status 503 and Retry-After for ErrUnavailable, ErrCredentials and ErrLocked, 409 for ErrGone,
+	// ErrConflict and ErrLockLost, and 500 for others; all but 409 are logged. That of 409 tells a
+	// person to reload the page, as HTML if the request accepts that.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 
 	// Logger takes what no caller can be told: changes that come too late, expiries that could
@@ -146,8 +149,8 @@ type Config struct {
 }
 
 // CookieConfig says what the session's cookie looks like (RFC 6265bis). It always is
-// HttpOnly, and Secure unless Insecure is set. Browsers take Secure cookies from
-// http://localhost too.
+// HttpOnly, and Secure unless Insecure is set. Over plain HTTP browsers drop Secure cookies, Safari also
+// those of http://localhost.
 type CookieConfig struct {
 	// Name is the cookie's exact name. "": "__Host-" and Config.Name, which browsers accept from
 	// this very host only; "__Secure-" and Config.Name with a Domain or Path; Config.Name when
@@ -164,12 +167,12 @@ type CookieConfig struct {
 	Partitioned bool `env:"PARTITIONED"`
 	// Persist lets the cookie outlive the browser, for as long as the session may live.
 	Persist bool `env:"PERSIST"`
-	// Insecure drops the Secure attribute, for plain HTTP on other hosts than localhost.
+	// Insecure drops the Secure attribute: for plain HTTP, in development.
 	Insecure bool `env:"INSECURE"`
 }
 
 // Attributes are names of DynamoDB attributes. The others' names are fixed: rev, w, born,
-// until, limit, auth, idle, lock, holder.
+// until, limit, auth, idle, lock, holder, moved.
 type Attributes struct {
 	ID      string `env:"ID"`      // the hash key, S. "": "id"
 	Expires string `env:"EXPIRES"` // the TTL attribute, N. "": "expires"
@@ -254,9 +257,9 @@ func (c Config) complete() (Config, error) {
 
 	f.check(tableName(c.Table) || tableARN(c.Table), "Table", quote(c.Table),
 		"must be 3 to 255 letters, digits and \"._-\", or an ARN, arn:aws:dynamodb:REGION:ACCOUNT:table/NAME")
-	named := len(c.Name) <= 128 && onlyIn(c.Name, nameChars) && strings.ContainsAny(c.Name, idAlphabet)
+	named := len(c.Name) <= 128 && onlyIn(c.Name, nameChars) && strings.ContainsAny(c.Name, idAlphabet) && c.Name[0] != '_'
 	f.check(named, "Name", quote(c.Name),
-		"must be up to 128 letters, digits and \"._-\", at least one of them a letter or digit")
+		"must be up to 128 letters, digits and \"._-\", at least one of them a letter or digit, and not begin with \"_\", which PHP's handler cuts off the keys")
 	if !named {
 		c.Name = DefaultName // the cookie's name depends on it
 	}
@@ -310,7 +313,7 @@ func (c *Config) checkTimes(f *faults) {
 
 func (c *Config) checkAttributes(f *faults) {
 	taken := map[string]string{}
-	for _, name := range []string{attrRev, attrMarks, attrBorn, attrUntil, attrLimit, attrAuth, attrIdle, attrLock, attrHolder} {
+	for _, name := range []string{attrRev, attrMarks, attrBorn, attrUntil, attrLimit, attrAuth, attrIdle, attrLock, attrHolder, attrMoved} {
 		taken[name] = "the protocol"
 	}
 	for _, a := range []struct{ field, name string }{
@@ -319,6 +322,7 @@ func (c *Config) checkAttributes(f *faults) {
 	} {
 		// Key attributes' names are limited to 255 bytes; one limit for all is simpler.
 		f.check(len(a.name) <= 255, a.field, quote(a.name), "must be of at most 255 bytes")
+		f.check(utf8.ValidString(a.name), a.field, quote(a.name), "must be UTF-8")
 		f.check(taken[a.name] == "", a.field, quote(a.name), "is used by "+taken[a.name]+" already")
 		taken[a.name] = a.field
 	}
@@ -416,8 +420,67 @@ const envPrefix = "DYNASESSION_"
 
 // ConfigFromEnv makes a Config of the environment's DYNASESSION_* variables: see [Config]
 // for their names. What is unset or empty stays zero. Its error names every variable that
-// does not parse, with its value and what is allowed; ranges are checked by [New].
+// does not parse, with its value and what is allowed, and every variable with the prefix that is no
+// setting: a misspelt one would be ignored. Ranges are checked by [New].
 func ConfigFromEnv() (Config, error) {
+	c, err := parseEnv()
+	if err = errors.Join(unknownVariables(os.Environ()), err); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// unknownVariables returns an error for each variable that has the prefix and is no setting.
+func unknownVariables(environ []string) error {
+	known := variables(reflect.TypeFor[Config](), envPrefix)
+	var out []error
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(known, name) {
+			continue
+		}
+		nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+		out = append(out, fmt.Errorf("dynasession: %s is no setting: the nearest is %s", name, nearest))
+	}
+	slices.SortFunc(out, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(out...)
+}
+
+// variables returns the names of the environment's variables for the fields of a struct.
+func variables(t reflect.Type, prefix string) (names []string) {
+	for _, f := range reflect.VisibleFields(t) {
+		if p, ok := f.Tag.Lookup("envPrefix"); ok {
+			names = append(names, variables(f.Type, prefix+p)...)
+		}
+		if name, ok := f.Tag.Lookup("env"); ok {
+			names = append(names, prefix+name)
+		}
+	}
+	return names
+}
+
+// distance is Levenshtein's: how many bytes must be put in, taken out or replaced.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func parseEnv() (Config, error) {
 	var c Config
 	err := env.ParseWithOptions(&c, env.Options{Prefix: envPrefix, FuncMap: map[reflect.Type]env.ParserFunc{
 		reflect.TypeFor[http.SameSite](): parseSameSite,

@@ -16,7 +16,7 @@ type cookieMaker struct {
 }
 
 func newCookieMaker(cfg *Config) cookieMaker {
-	return cookieMaker{cfg.Cookie, newKeyspace(cfg.Name, cfg.InsecurePlainIDs), cfg.EventualReads}
+	return cookieMaker{cfg.Cookie, newKeyspace(cfg), cfg.EventualReads}
 }
 
 // maxTickets is how many cookies of the name are looked at: a browser sends two when one

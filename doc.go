@@ -33,8 +33,9 @@
 // # What is atomic
 //
 // A save is: all of a request's changes are stored, or none. It is one conditional write;
-// [Session.Renew] and [Session.SetUser] are one transaction, which puts the item under the new id and
-// deletes the old one. When another request has written first, the changes are put onto what
+// [Session.Renew] and [Session.SetUser] are one transaction, which puts the item under the new id and,
+// for 30 s, a note of it under the old one: a logout with the old cookie follows it, and what a request
+// with the old cookie changes is refused ([ErrGone]). With Config.ForeignWriters it deletes the old one. When another request has written first, the changes are put onto what
 // it wrote, key by key, and tried again ([Merge]). Of two requests that set the same key, the
 // later save counts; to lose neither, use [Update], whose function runs again on the newer
 // value. Of two that [Pop] the same value, one gets [ErrConflict]. A request whose session has
@@ -53,7 +54,7 @@
 // # What it needs around it
 //
 // The table: see [Store.CreateTable]. TTL on the expiry attribute, else dead items pile up.
-// HTTPS, since the cookie is Secure (browsers make an exception for http://localhost).
+// HTTPS, since the cookie is Secure (some browsers make an exception for http://localhost).
 // Protection against requests that other sites forge: [http.CrossOriginProtection].
 // One clock, and one Config for all servers that share a table and a name.
 //

@@ -24,6 +24,7 @@ import (
 type table struct {
 	client  *dynamodb.Client
 	name    string
+	region  string
 	attrs   Attributes
 	alias   map[string]string // of expressions: #e for the name of the expiry attribute
 	foreign bool              // others write items without moving rev
@@ -52,7 +53,7 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	})
 	a := cfg.Attributes
 	return &table{
-		client: client, name: cfg.Table, attrs: a, foreign: cfg.ForeignWriters, revs: cfg.EventualReads, metered: cfg.Observer != nil,
+		client: client, name: cfg.Table, region: client.Options().Region, attrs: a, foreign: cfg.ForeignWriters, revs: cfg.EventualReads, metered: cfg.Observer != nil,
 		heard: heard,
 		alias: map[string]string{
 			"#i": a.ID, "#e": a.Expires, "#d": a.Data, "#us": a.User,
@@ -955,6 +956,21 @@ var transientCodes = map[string]bool{
 	"TransactionInProgressException": true,
 }
 
+// credentialCodes are AWS's error codes for credentials that it refuses (IAM User Guide and DynamoDB API
+// Reference, "Common Errors").
+var credentialCodes = map[string]bool{
+	"AccessDeniedException": true, "AccessDenied": true, "NotAuthorized": true, "OptInRequired": true,
+	"ExpiredTokenException": true, "ExpiredToken": true, "RequestExpired": true,
+	"UnrecognizedClientException": true, "InvalidClientTokenId": true, "InvalidAccessKeyId": true,
+	"MissingAuthenticationToken": true, "MissingAuthenticationTokenException": true,
+	"IncompleteSignature": true, "IncompleteSignatureException": true,
+	"InvalidSignatureException": true, "SignatureDoesNotMatch": true,
+}
+
+// noIdentity is what the SDK says when it has no credentials to sign a call with. The causes have types of
+// each provider, and AWS's other services may have answered.
+const noIdentity = "get identity: "
+
 // translate gives AWS's errors our names; they stay reachable by errors.As. It takes the
 // items out of them, so that no log of an error tells session data.
 func (t *table) translate(op string, err error) error {
@@ -967,6 +983,9 @@ func (t *table) translate(op string, err error) error {
 		return fmt.Errorf("dynasession: %s: %w", op, err)
 	}
 	var api smithy.APIError
+	if strings.Contains(err.Error(), noIdentity) {
+		return fmt.Errorf("%w: %s: %w", ErrCredentials, op, err)
+	}
 	if !errors.As(err, &api) {
 		return unavailable(op, err) // the network, a deadline, an answer that is none
 	}
@@ -974,8 +993,10 @@ func (t *table) translate(op string, err error) error {
 	switch {
 	case code == "TransactionConflictException", code == "ReplicatedWriteConflictException":
 		return errBusy
+	case credentialCodes[code]:
+		return fmt.Errorf("%w: %s: %w", ErrCredentials, op, err)
 	case code == "ResourceNotFoundException":
-		return fmt.Errorf("%w: %s: no table (or index) %q in this account and region; Store.CreateTable makes it: %w", ErrTable, op, t.name, err)
+		return fmt.Errorf("%w: %s: no table (or index) %q in this account and the region %s; Store.CreateTable makes it: %w", ErrTable, op, t.name, t.region, err)
 	case code == "ValidationException" && saysBadNumber(message):
 		return fmt.Errorf("%w: %s: %w", errUnwritable, op, err)
 	case code == "ValidationException" && strings.Contains(message, "tem size"):

@@ -58,6 +58,10 @@ var (
 	// what to do.
 	ErrTable = errors.New("dynasession: the table is not usable")
 
+	// ErrCredentials: AWS's credentials are missing, have expired or are refused, or their policy does
+	// not allow the call. The text has AWS's own words.
+	ErrCredentials = errors.New("dynasession: AWS refuses the credentials, or there are none")
+
 	// ErrUnavailable: DynamoDB did not answer within Config.Timeout, throttled, or
 	// failed, after the SDK's retries. Trying again later may help. If it was the
 	// answer to a write that got lost, the write may be done, whole and once; another

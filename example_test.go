@@ -258,7 +258,7 @@ func ExampleStore_Open() {
 	err := store.Open(context.Background())
 	text, _, _ := strings.Cut(err.Error(), "; ")
 	fmt.Println(text)
-	// Output: dynasession: the table is not usable: DescribeTable: no table (or index) "carts" in this account and region
+	// Output: dynasession: the table is not usable: DescribeTable: no table (or index) "carts" in this account and the region us-east-1
 }
 
 // The middleware wraps a whole application. Requests that do not load their session cost

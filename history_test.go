@@ -650,7 +650,9 @@ func (h *history) record(who *tab, call int64, e *event) {
 		op.Return = 1 << 60 // at any later time, or never
 	}
 	if e.kind == isSignedOut {
-		h.logout[who.browser] = append(h.logout[who.browser], op)
+		// Each pass over the index ends what it finds, also what a ghost has signed in meanwhile. One that
+		// finds nothing changes nothing.
+		h.logout[who.browser] = append(h.logout[who.browser], op, op, op)
 		return
 	}
 	nr, known := h.lifeOf[e.id]

@@ -56,19 +56,21 @@ func newMark() string {
 type keyspace struct {
 	prefix string
 	plain  bool // ids are stored as they are
+	php    bool // PHP makes ids, which may look like hashes
 }
 
 // newKeyspace trims like PHP's handler, which cuts underscores off both ends of
 // the joined name and id.
-func newKeyspace(name string, plain bool) keyspace {
-	return keyspace{prefix: strings.TrimLeft(name+"_", "_"), plain: plain}
+func newKeyspace(cfg *Config) keyspace {
+	return keyspace{prefix: strings.TrimLeft(cfg.Name+"_", "_"), plain: cfg.InsecurePlainIDs, php: cfg.ForeignWriters}
 }
 
-// valid tells whether id has the form of this store's ids. What has not never
-// reaches DynamoDB.
+// valid reports whether id has the form of this store's ids. What has not never reaches DynamoDB. An id
+// that looks like a hash would open the session of a store of the same name that hashes its ids, to whoever
+// has read the table.
 func (k keyspace) valid(id string) bool {
 	if k.plain {
-		if len(id) < phpIDMin || len(id) > phpIDMax {
+		if len(id) < phpIDMin || len(id) > phpIDMax || !k.php && isHash(strings.ToLower(id)) {
 			return false
 		}
 	} else if len(id) != idLen {
@@ -108,16 +110,10 @@ func (k keyspace) owns(key string) bool {
 	if k.plain {
 		return k.valid(rest)
 	}
-	if len(rest) != hashLen {
-		return false
-	}
-	for i := range len(rest) {
-		if c := rest[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
+	return isHash(rest)
 }
+
+func isHash(s string) bool { return len(s) == hashLen && onlyIn(s, "0123456789abcdef") }
 
 // ref gives the name under which a session may be shown and logged: the start of
 // the id's SHA-256, from the key alone, since an item holds no more.

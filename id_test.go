@@ -23,7 +23,7 @@ func TestNewID(t *testing.T) {
 	const n = 100_000
 	seen := make(map[string]struct{}, n)
 	var counts [idLen][256]int
-	keys := newKeyspace("session", false)
+	keys := testKeyspace("session", false)
 	for range n {
 		id := newID()
 		if len(id) != 43 || !isAlnum(id) || !keys.valid(id) {
@@ -107,8 +107,8 @@ func TestKeyspaceValid(t *testing.T) {
 		{a(41) + "ä", false, false},
 		{"_" + a(42), false, false},
 	} {
-		assert.Equal(t, tc.hashed, newKeyspace("s", false).valid(tc.id), "hashed: %q", tc.id)
-		assert.Equal(t, tc.plain, newKeyspace("s", true).valid(tc.id), "plain: %q", tc.id)
+		assert.Equal(t, tc.hashed, testKeyspace("s", false).valid(tc.id), "hashed: %q", tc.id)
+		assert.Equal(t, tc.plain, testKeyspace("s", true).valid(tc.id), "plain: %q", tc.id)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestKeyspaceKey(t *testing.T) {
 	sum := sha256.Sum256([]byte(id))
 	hash := hex.EncodeToString(sum[:])
 	for _, name := range []string{"session", "PHPSESSID", "a.b-c", "_a", "__a__", "a_", "a_b", "_._"} {
-		hashed, plain := newKeyspace(name, false), newKeyspace(name, true)
+		hashed, plain := testKeyspace(name, false), testKeyspace(name, true)
 		// PHP's handler: trim(name . '_' . id, '_').
 		assert.Equal(t, strings.Trim(name+"_"+hash, "_"), hashed.key(id))
 		assert.Equal(t, strings.Trim(name+"_"+id, "_"), plain.key(id))
@@ -125,7 +125,7 @@ func TestKeyspaceKey(t *testing.T) {
 		assert.True(t, hashed.owns(hashed.key(id)))
 		assert.True(t, plain.owns(plain.key(id)))
 	}
-	assert.NotEqual(t, newKeyspace("a", false).key(id), newKeyspace("b", false).key(id))
+	assert.NotEqual(t, testKeyspace("a", false).key(id), testKeyspace("b", false).key(id))
 }
 
 func TestKeyspaceOwns(t *testing.T) {
@@ -134,12 +134,12 @@ func TestKeyspaceOwns(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, mine := range names {
 			for _, other := range names {
-				k := newKeyspace(other, plain).key(id)
-				assert.Equal(t, mine == other, newKeyspace(mine, plain).owns(k), "%s owns %s", mine, k)
+				k := testKeyspace(other, plain).key(id)
+				assert.Equal(t, mine == other, testKeyspace(mine, plain).owns(k), "%s owns %s", mine, k)
 			}
 		}
 	}
-	hashed, plain := newKeyspace("s", false), newKeyspace("s", true)
+	hashed, plain := testKeyspace("s", false), testKeyspace("s", true)
 	hash := strings.Repeat("0a", 32)
 	assert.True(t, hashed.owns("s_"+hash))
 	for _, key := range []string{"", "s", "s_", hash, "_" + hash, "s_" + hash[1:], "s_" + hash + "0", "S_" + hash,
@@ -155,7 +155,7 @@ func TestKeyspaceOwns(t *testing.T) {
 func TestKeyspaceRef(t *testing.T) {
 	for range 1000 {
 		id := newID()
-		hashed, plain := newKeyspace("s", false), newKeyspace("s", true)
+		hashed, plain := testKeyspace("s", false), testKeyspace("s", true)
 		ref := hashed.ref(hashed.key(id))
 		require.Len(t, ref, 16)
 		_, err := hex.DecodeString(ref)
@@ -165,11 +165,11 @@ func TestKeyspaceRef(t *testing.T) {
 		require.Equal(t, ref, plain.ref(plain.key(id)), "it does not tell how the id is stored")
 	}
 	// An id that looks like a hash does not come through.
-	plain := newKeyspace("s", true)
+	plain := testKeyspace("s", true)
 	php := strings.Repeat("0123456789abcdef", 2)
 	assert.NotContains(t, plain.ref(plain.key(php)), php[:8])
-	assert.Empty(t, newKeyspace("s", false).ref(""))
-	assert.Equal(t, "abc", newKeyspace("s", false).ref("s_abc"), "a short key is no panic")
+	assert.Empty(t, testKeyspace("s", false).ref(""))
+	assert.Equal(t, "abc", testKeyspace("s", false).ref("s_abc"), "a short key is no panic")
 }
 
 func FuzzValidID(f *testing.F) {
@@ -178,7 +178,7 @@ func FuzzValidID(f *testing.F) {
 	}
 	f.Add(newID(), "__x__")
 	f.Fuzz(func(t *testing.T, id, name string) {
-		hashed, plain := newKeyspace(name, false), newKeyspace(name, true)
+		hashed, plain := testKeyspace(name, false), testKeyspace(name, true)
 		if hashed.valid(id) {
 			require.True(t, isAlnum(id) && len(id) == 43, "%q", id)
 			require.True(t, plain.valid(id), "%q", id)
@@ -194,4 +194,8 @@ func FuzzValidID(f *testing.F) {
 			require.LessOrEqual(t, len(k.ref(id)), 16)
 		}
 	})
+}
+
+func testKeyspace(name string, plain bool) keyspace {
+	return newKeyspace(&Config{Name: name, InsecurePlainIDs: plain})
 }

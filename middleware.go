@@ -521,7 +521,7 @@ const retryAfter = 1
 func (s *Store) answer(w http.ResponseWriter, r *http.Request, state string, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrCredentials), errors.Is(err, ErrLocked):
 		status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	case errors.Is(err, ErrGone), errors.Is(err, ErrConflict), errors.Is(err, ErrLockLost):

@@ -29,10 +29,12 @@ func TestServersThatCannotOpen(t *testing.T) {
 			right, wrong dynasession.Config
 			edit         func(item map[string]types.AttributeValue)
 		}{
-			"other keys":   {right: dynasession.Config{EncryptionKeys: key(1)}, wrong: dynasession.Config{EncryptionKeys: key(2)}},
-			"no keys":      {right: dynasession.Config{EncryptionKeys: key(1)}},
-			"keys":         {wrong: dynasession.Config{EncryptionKeys: key(2)}},
-			"a later form": {edit: func(item map[string]types.AttributeValue) { item["data"] = &types.AttributeValueMemberB{Value: []byte{0xC1, 0x40, 1, 2, 3}} }},
+			"other keys": {right: dynasession.Config{EncryptionKeys: key(1)}, wrong: dynasession.Config{EncryptionKeys: key(2)}},
+			"no keys":    {right: dynasession.Config{EncryptionKeys: key(1)}},
+			"keys":       {wrong: dynasession.Config{EncryptionKeys: key(2)}},
+			"a later form": {edit: func(item map[string]types.AttributeValue) {
+				item["data"] = &types.AttributeValueMemberB{Value: []byte{0xC1, 0x40, 1, 2, 3}}
+			}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				test.right.Concurrency, test.wrong.Concurrency = policy, policy

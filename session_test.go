@@ -27,7 +27,7 @@ var testRules = rules{idle: 3600, lifetime: 86400, touchAfter: 360}
 // bareSession makes a session without a store, as newSession does.
 func bareSession() *Session {
 	return &Session{
-		codec: JSON{}, keys: newKeyspace("session", false), rules: testRules,
+		codec: JSON{}, keys: testKeyspace("session", false), rules: testRules,
 		now: func() time.Time { return testNow }, born: testNow.Unix(),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,11 +50,14 @@ type Store struct {
 }
 
 // New makes a Store of a client and a configuration, of which it keeps a copy. It does no
-// I/O. Its error tells all that is wrong with cfg.
+// I/O. Its error names all that is wrong with cfg, or a client without a region.
 func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 	cfg, err := cfg.complete()
-	if client == nil {
+	switch {
+	case client == nil:
 		err = errors.Join(errors.New("dynasession: New: the client is nil"), err)
+	case client.Options().Region == "":
+		err = errors.Join(errors.New("dynasession: New: the client has no region: set AWS_REGION, a region in the AWS profile, or config.WithRegion"), err)
 	}
 	if err != nil {
 		return nil, err
@@ -63,7 +67,7 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 		cfg:    cfg,
 		client: table.client,
 		table:  table,
-		keys:   newKeyspace(cfg.Name, cfg.InsecurePlainIDs),
+		keys:   newKeyspace(&cfg),
 		rules: rules{
 			idle:       seconds(cfg.IdleTimeout),
 			lifetime:   seconds(cfg.Lifetime),
@@ -115,6 +119,11 @@ func notBefore(t time.Time) int64 {
 // Format prints the table's and the store's name for every verb: no verb prints keys.
 func (s *Store) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "dynasession.Store(%s, %s)", s.cfg.Table, s.cfg.Name)
+}
+
+// LogValue is the table's and the store's name: no log shows keys.
+func (s *Store) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("table", s.cfg.Table), slog.String("name", s.cfg.Name))
 }
 
 // Close has nothing to close: a Store holds no connection, file or goroutine of its own,

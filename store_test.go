@@ -176,7 +176,7 @@ func TestErrTable(t *testing.T) {
 		require.NoError(t, err)
 		err = s.Open(ctx)
 		require.ErrorIs(t, err, dynasession.ErrTable)
-		for _, part := range []string{`HASH "pk" RANGE "sk"`, "TTL is off", `no global secondary index "by-user"`} {
+		for _, part := range []string{`HASH "pk" of type S RANGE "sk" of type S`, "TTL is off", `no global secondary index "by-user"`} {
 			require.ErrorContains(t, err, part)
 		}
 		_, err = s.Read(ctx, s.CreateID())
@@ -194,7 +194,7 @@ func TestErrTable(t *testing.T) {
 		require.ErrorIs(t, s.CreateTable(ctx), dynasession.ErrTable)
 		s, err = dynasession.New(b.client, dynasession.Config{Table: table, Attributes: dynasession.Attributes{ID: "key", Expires: "ttl"}})
 		require.NoError(t, err)
-		require.ErrorContains(t, s.Open(ctx), `its key is HASH "id", not the one hash key "key"`)
+		require.ErrorContains(t, s.Open(ctx), `its key is HASH "id" of type S, not the one hash key "key"`)
 	})
 }
 

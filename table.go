@@ -1,6 +1,7 @@
 package dynasession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,8 @@ func (s *Store) Open(ctx context.Context) error {
 		fault("its status is %s, and must be ACTIVE", table.TableStatus)
 	}
 	if !keyIs(table.KeySchema, table.AttributeDefinitions, a.ID) {
-		fault("its key is %s, not the one hash key %q of type S: set Config.Attributes.ID, or make another table with Store.CreateTable", keyText(table.KeySchema), a.ID)
+		fault("its key is %s, not the one hash key %q of type S: %s make another table with Store.CreateTable",
+			keyText(table.KeySchema, table.AttributeDefinitions), a.ID, renaming(table.KeySchema, table.AttributeDefinitions, "Config.Attributes.ID"))
 	}
 	switch {
 	case !on:
@@ -192,7 +194,8 @@ func (s *Store) checkIndex(table *types.TableDescription, fault func(string, ...
 			continue
 		}
 		if !keyIs(index.KeySchema, table.AttributeDefinitions, user) {
-			fault("the key of index %q is %s, not the one hash key %q of type S: set Config.Attributes.User, or make another index", s.cfg.UserIndex, keyText(index.KeySchema), user)
+			fault("the key of index %q is %s, not the one hash key %q of type S: %s make another index",
+				s.cfg.UserIndex, keyText(index.KeySchema, table.AttributeDefinitions), user, renaming(index.KeySchema, table.AttributeDefinitions, "Config.Attributes.User"))
 		}
 		if index.IndexStatus != types.IndexStatusActive && index.IndexStatus != types.IndexStatusUpdating {
 			fault("the status of index %q is %s, and must be ACTIVE", s.cfg.UserIndex, index.IndexStatus)
@@ -203,22 +206,32 @@ func (s *Store) checkIndex(table *types.TableDescription, fault func(string, ...
 }
 
 func keyIs(schema []types.KeySchemaElement, attributes []types.AttributeDefinition, name string) bool {
-	if len(schema) != 1 || schema[0].AttributeName == nil || *schema[0].AttributeName != name {
-		return false
-	}
-	for _, a := range attributes {
-		if a.AttributeName != nil && *a.AttributeName == name {
-			return a.AttributeType == types.ScalarAttributeTypeS
-		}
-	}
-	return false
+	return len(schema) == 1 && schema[0].AttributeName != nil && *schema[0].AttributeName == name &&
+		typeOf(name, attributes) == types.ScalarAttributeTypeS
 }
 
-func keyText(schema []types.KeySchemaElement) string {
+func typeOf(name string, attributes []types.AttributeDefinition) types.ScalarAttributeType {
+	for _, a := range attributes {
+		if a.AttributeName != nil && *a.AttributeName == name {
+			return a.AttributeType
+		}
+	}
+	return ""
+}
+
+// renaming is the advice to set a field to the name of the key, where that is all that is wrong.
+func renaming(schema []types.KeySchemaElement, attributes []types.AttributeDefinition, field string) string {
+	if len(schema) == 1 && schema[0].AttributeName != nil && keyIs(schema, attributes, *schema[0].AttributeName) {
+		return fmt.Sprintf("set %s to %q, or", field, *schema[0].AttributeName)
+	}
+	return "a key cannot be changed, so"
+}
+
+func keyText(schema []types.KeySchemaElement, attributes []types.AttributeDefinition) string {
 	text := ""
 	for _, k := range schema {
 		if k.AttributeName != nil {
-			text += fmt.Sprintf("%s %q ", k.KeyType, *k.AttributeName)
+			text += fmt.Sprintf("%s %q of type %s ", k.KeyType, *k.AttributeName, cmp.Or(typeOf(*k.AttributeName, attributes), "unknown"))
 		}
 	}
 	if text == "" {

@@ -1,21 +1,26 @@
-// Counter counts how often each browser has visited it. It needs no AWS: see Wanted in
-// examples/internal/embedded.
+// Counter counts how often each browser has visited it. It needs no AWS, unless -aws is given or
+// DYNASESSION_TABLE is set.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"net/http"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/examples/internal/embedded"
 )
 
 func main() {
+	aws := flag.Bool("aws", false, "use DynamoDB in AWS, as the AWS settings say")
+	flag.Parse()
 	ctx := context.Background()
-	store, err := openStore(ctx)
+	store, err := openStore(ctx, *aws)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -27,11 +32,21 @@ func main() {
 	log.Fatal(srv.ListenAndServe())
 }
 
-func openStore(ctx context.Context) (*dynasession.Store, error) {
-	if !embedded.Wanted() {
-		return dynasession.FromEnv(ctx)
+func openStore(ctx context.Context, aws bool) (*dynasession.Store, error) {
+	cfg, err := dynasession.ConfigFromEnv()
+	if err != nil {
+		return nil, err
 	}
-	store, err := dynasession.New(embedded.Client(), dynasession.Config{})
+	cfg.Cookie.Insecure = true // over plain HTTP browsers drop Secure cookies; leave this out behind TLS
+	if !embedded.Wanted(aws) {
+		settings, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Println("Running on DynamoDB in AWS.")
+		return dynasession.New(dynasession.NewClient(settings), cfg)
+	}
+	store, err := dynasession.New(embedded.Client(), cfg)
 	if err != nil {
 		return nil, err
 	}

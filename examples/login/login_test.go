@@ -367,15 +367,20 @@ func TestOpenStore(t *testing.T) {
 	t.Cleanup(db.Close)
 	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", db.URL())
 	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("DYNASESSION_TABLE", "")
 	t.Setenv("AWS_PROFILE", "")
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	_, err := openStore(t.Context(), false)
+	_, err := openStore(t.Context(), true, false)
 	require.ErrorIs(t, err, dynasession.ErrTable)
-	_, err = openStore(t.Context(), true)
+	_, err = openStore(t.Context(), true, true)
 	require.NoError(t, err)
-	_, err = openStore(t.Context(), false)
+	_, err = openStore(t.Context(), true, false)
 	require.NoError(t, err)
+	asked := len(db.Calls())
+	_, err = openStore(t.Context(), false, false)
+	require.NoError(t, err, "embedded, whatever the machine's AWS settings")
+	require.Len(t, db.Calls(), asked)
 }
 
 func TestDeviceName(t *testing.T) {

@@ -1,7 +1,7 @@
 // Login is a small tea shop with all that sessions are for: a cart that two tabs may change at
 // once, messages shown once, signing in, "your devices", and signing out, here or everywhere.
-// All state is in the session: run as many copies as you like on one table. It needs no AWS:
-// see openStore.
+// All state is in the session: run as many copies as you like on one table. It needs no AWS, unless
+// -aws is given or DYNASESSION_TABLE is set.
 package main
 
 import (
@@ -30,17 +30,18 @@ const (
 
 func main() {
 	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), "localhost:8080"), "the address to listen on")
+	aws := flag.Bool("aws", false, "use DynamoDB in AWS, as the AWS settings say")
 	create := flag.Bool("create-table", false, "make the table first, if it is not there")
 	flag.Parse()
-	if err := run(*addr, *create); err != nil {
+	if err := run(*addr, *aws, *create); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(addr string, create bool) error {
+func run(addr string, aws, create bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	store, err := openStore(ctx, create)
+	store, err := openStore(ctx, aws, create)
 	if err != nil {
 		return err
 	}

@@ -15,17 +15,18 @@ import (
 	"github.com/dynasession/dynasession/examples/internal/embedded"
 )
 
-// openStore makes the store, on the embedded DynamoDB when there is no AWS setting.
-func openStore(ctx context.Context, create bool) (*dynasession.Store, error) {
+// openStore makes the store, on the embedded DynamoDB unless AWS's is wanted.
+func openStore(ctx context.Context, aws, create bool) (*dynasession.Store, error) {
 	cfg, err := dynasession.ConfigFromEnv()
 	if err != nil {
 		return nil, err
 	}
 	cfg.UserIndex = cmp.Or(cfg.UserIndex, "by-user") // for "your devices"
 	cfg.ErrorHandler = sorry
+	cfg.Cookie.Insecure = true // over plain HTTP browsers drop Secure cookies; leave this out behind TLS
 
 	var client *dynamodb.Client
-	if embedded.Wanted() {
+	if embedded.Wanted(aws) {
 		client, create = embedded.Client(), true
 	} else {
 		aws, err := config.LoadDefaultConfig(ctx)
@@ -33,7 +34,7 @@ func openStore(ctx context.Context, create bool) (*dynasession.Store, error) {
 			return nil, err
 		}
 		client = dynasession.NewClient(aws)
-		fmt.Printf("Running on the DynamoDB table %q, which -create-table makes.\n", cmp.Or(cfg.Table, dynasession.DefaultTable))
+		fmt.Printf("Running on the table %q of DynamoDB in AWS, which -create-table makes.\n", cmp.Or(cfg.Table, dynasession.DefaultTable))
 	}
 	store, err := dynasession.New(client, cfg)
 	if err != nil {

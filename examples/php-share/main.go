@@ -83,6 +83,7 @@ func settings(locking bool) dynasession.Config {
 	cfg := phpsession.Config("CAKEPHP") // session.name
 	cfg.Table = "php-sessions"
 	cfg.IdleTimeout = 30 * time.Minute // session_lifetime
+	cfg.Cookie.Insecure = true         // cookie_secure: over plain HTTP browsers drop Secure cookies
 	if locking {
 		cfg.Concurrency = dynasession.Lock
 	}

@@ -171,8 +171,8 @@ func checkCookie(t *testing.T, c *network.Cookie) {
 	if len(c.Value) != 43 {
 		t.Errorf("an id of %d characters", len(c.Value))
 	}
-	// A domain without a point in front is a host, for itself only.
-	if !c.Secure || !c.HTTPOnly || c.SameSite != network.CookieSameSiteLax || c.Domain != "localhost" || c.Path != "/" || !c.Session {
+	// Over plain HTTP a Secure cookie would be dropped. A domain without a point in front is a host, for itself only.
+	if c.Secure || !c.HTTPOnly || c.SameSite != network.CookieSameSiteLax || c.Domain != "localhost" || c.Path != "/" || !c.Session {
 		shown := *c
 		shown.Value = ""
 		t.Errorf("the cookie: %+v", shown)

@@ -61,7 +61,7 @@ func TestPHPShare(t *testing.T) {
 	for _, page := range pages {
 		b.open(t, page)
 		c := b.cookie(t)
-		if !c.Secure || !c.HTTPOnly || c.SameSite != "Lax" || c.Path != "/" || !c.Session {
+		if c.Secure || !c.HTTPOnly || c.SameSite != "Lax" || c.Path != "/" || !c.Session {
 			t.Errorf("the cookie at %s: %t, %t, %s, %s, %t", page, c.Secure, c.HTTPOnly, c.SameSite, c.Path, c.Session)
 		}
 	}

@@ -53,7 +53,7 @@ func newSite(t *testing.T, program, endpoint string) *site {
 	db := &gate{next: proxyTo(t, endpoint)}
 	dbServer := httptest.NewServer(db)
 	t.Cleanup(dbServer.Close)
-	s := &site{Cookie: "__Host-session", DB: db, program: program, env: []string{
+	s := &site{Cookie: "session", DB: db, program: program, env: []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + t.TempDir(), // no AWS settings but these
 		"AWS_ENDPOINT_URL_DYNAMODB=" + dbServer.URL,

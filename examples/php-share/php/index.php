@@ -8,7 +8,7 @@ require __DIR__ . '/Visitor.php';
 const TEAS = ['assam' => 'Assam', 'sencha' => 'Sencha', 'oolong' => 'Oolong'];
 
 // The cookie, and for how long: as in the Go program.
-const COOKIE = ['path' => '/', 'secure' => true, 'httponly' => true, 'samesite' => 'Lax'];
+const COOKIE = ['path' => '/', 'secure' => false, 'httponly' => true, 'samesite' => 'Lax'];
 $lifetime = (int) getenv('SESSION_LIFETIME');
 
 session_set_save_handler(new DynamoDbSessions(
