@@ -37,8 +37,9 @@ lint: ## Run the linters, and check that go.mod and go.sum are tidy
 		$(GO) mod tidy -C $$module -diff; \
 		$(call TOOL,$$module) golangci-lint run; done
 
-vet: ## Run go vet, and build the commands and examples
+vet: ## Run go vet, for 32 bits too, and build the commands and examples
 	set -e; for module in $(MODULES); do $(GO) vet -C $$module ./...; done
+	GOARCH=386 $(GO) vet ./...
 	$(GO) build ./...
 
 cover: ## Measure the coverage of the root package: at least COVERAGE percent

@@ -267,6 +267,14 @@ func (s *Session) Expires() time.Time {
 	return timeOf(s.rules.expiry(s.attrs(), s.now().Unix()))
 }
 
+// IdleTimeout returns how long the session lasts without use: Config.IdleTimeout, or what Remember was
+// given.
+func (s *Session) IdleTimeout() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Duration(s.rules.idleOf(s.attrs())) * time.Second
+}
+
 // User gives who is signed in, as told by SetUser; "" for nobody.
 func (s *Session) User() string {
 	s.mu.Lock()

@@ -162,15 +162,21 @@ func isKey(t, k *token, name string) bool {
 	return fmt.Sprint(propertyName(t, pairKey(t, k))) == name
 }
 
-// KeepAlive keeps the session alive for CakePHP 3, which ends a session by its own
-// clock in Config.time: it sets that to now when it is older than age, which costs a write. A
-// minute is a good age. Call it in Go's handlers, for users whom PHP does not see for a while. A
-// session without Config.time is left as it is.
+// KeepAlive keeps the session alive for CakePHP, which ends a session by its own clock in Config.time: it
+// sets that to now when it is older than age, which costs a write. A minute is a good age. Call it in Go's
+// handlers, before they read the session, for users whom PHP does not see for a while. A session without
+// Config.time is left as it is. One whose Config.time is older than the session's idle timeout is over for
+// CakePHP, and is ended here too: session_lifetime, Session.timeout and Config.IdleTimeout must be the same.
 func KeepAlive(s *dynasession.Session, age time.Duration) {
 	now := time.Now()
 	stored, _ := Lookup[any](s, "Config.time")
 	last, ok := seconds(stored)
-	if !ok || now.Sub(time.Unix(last, 0)) < max(age, time.Second) {
+	unused := now.Sub(time.Unix(last, 0))
+	if !ok || unused < max(age, time.Second) {
+		return
+	}
+	if unused > s.IdleTimeout() {
+		s.Destroy()
 		return
 	}
 	dynasession.Update(s, "Config", func(config Value) Value {

@@ -125,7 +125,8 @@ func TestKeepAlive(t *testing.T) {
 		}
 		keep := func(_ *shared, s *dynasession.Session) { phpsession.KeepAlive(s, time.Minute) }
 		assert.Equal(t, config(now), withPHP(t, config(now-60), keep))
-		assert.Equal(t, config(now), withPHP(t, config(now-9000), keep))
+		assert.Equal(t, config(now), withPHP(t, config(now-1440), keep))
+		assert.Empty(t, withPHP(t, config(now-1441), keep), "over for CakePHP")
 		text := func(at int64) string { // CakePHP takes digits too
 			return strings.Replace(config(at), `i:`+num(at), `s:`+strconv.Itoa(len(num(at)))+`:"`+num(at)+`"`, 1)
 		}

@@ -1,6 +1,7 @@
 package phpsession
 
 import (
+	"strings"
 	"time"
 
 	"github.com/dynasession/dynasession"
@@ -11,12 +12,13 @@ const (
 	defaultName     = "PHPSESSID"                // session.name
 	defaultLifetime = 1440 * time.Second         // session.gc_maxlifetime
 	forever         = 100 * 365 * 24 * time.Hour // the most that a Store takes
+	lease           = 7 * time.Second            // below max_lock_wait_time, 10 s
 )
 
 // Config gives the settings that a table needs which PHP writes too. name is
 // PHP's session.name: "PHPSESSID", which "" stands for, or "CAKEPHP" and so on.
 //
-// They are PHP's defaults. Where the PHP side has others, change
+// They are PHP's defaults, and a LockLease of 7 s. Where the PHP side has others, change
 //
 //	Table            table_name
 //	IdleTimeout      session_lifetime, or session.gc_maxlifetime; set TouchAfter along, if at all
@@ -25,6 +27,7 @@ const (
 //	Attributes       hash_key, data_attribute, session_lifetime_attribute
 //	Concurrency      locking: dynasession.Lock for true
 //	LockWait         max_lock_wait_time
+//	LockLease        less than max_lock_wait_time: PHP waits no longer for a Go process that has died
 //	Cookie           session.cookie_domain, _path, _samesite; Insecure for a site on plain HTTP
 //
 // Ids are stored as PHP does, as they are: whoever reads the table can take over sessions.
@@ -38,9 +41,10 @@ func Config(name string) dynasession.Config {
 		name = defaultName
 	}
 	return dynasession.Config{
-		Name:             name,
+		Name:             strings.TrimLeft(name, "_"), // as PHP's handler cuts it off the keys
 		IdleTimeout:      defaultLifetime,
 		Lifetime:         forever,
+		LockLease:        lease,
 		InsecurePlainIDs: true,
 		ForeignWriters:   true,
 		NoCompression:    true,

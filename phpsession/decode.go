@@ -1,6 +1,7 @@
 package phpsession
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -34,8 +35,13 @@ func unmarshal(data []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	if l, ok := v.(*lookup); ok {
-		return d.lookup(start, l)
+	switch v := v.(type) {
+	case *lookup:
+		return d.lookup(start, v)
+	case *patch:
+		v.data, v.start = bytes.Clone(d.data), start
+		v.whole = !d.shared && len(d.refs) == 0
+		return d.fillPatch(v)
 	}
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
@@ -257,12 +263,72 @@ func (d *decoder) scalar(t *token, rv reflect.Value) error {
 		rv.SetFloat(parseFloat(t.text))
 	case t.kind == 's' && kind == reflect.String:
 		rv.SetString(string(t.bytes()))
+	case t.kind == 's' && (rv.CanInt() || rv.CanUint() || rv.CanFloat()):
+		return numeric(t, rv)
+	case t.kind == 'i' && kind == reflect.String:
+		rv.SetString(string(t.text))
+	case t.kind == 'd' && kind == reflect.String:
+		rv.SetString(floatText(parseFloat(t.text)))
 	case t.kind == 's' && kind == reflect.Slice && rv.Type().Elem().Kind() == reflect.Uint8:
 		rv.SetBytes(append([]byte{}, t.bytes()...))
 	default:
 		return mismatch(t, rv.Type())
 	}
 	return nil
+}
+
+// numeric decodes a numeric string as PHP reads it: an int, a float, white space around it (PHP Manual,
+// "Numeric strings"). The extensions mysqli and PDO give numbers as strings.
+func numeric(t *token, rv reflect.Value) error {
+	text := strings.Trim(string(t.bytes()), " \t\n\r\v\f")
+	if text == "" || strings.Trim(text, "0123456789+-.eE") != "" { // none of Go's other forms
+		return mismatch(t, rv.Type())
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return mismatch(t, rv.Type())
+		}
+		if rv.CanFloat() {
+			rv.SetFloat(f)
+			return nil
+		}
+		if n = int64(f); f >= math.MaxInt64 || f < math.MinInt64 || float64(n) != f {
+			return mismatch(t, rv.Type())
+		}
+	}
+	switch {
+	case rv.CanFloat():
+		rv.SetFloat(float64(n))
+	case rv.CanInt() && !rv.OverflowInt(n):
+		rv.SetInt(n)
+	case rv.CanUint() && n >= 0 && !rv.OverflowUint(uint64(n)):
+		rv.SetUint(uint64(n))
+	default:
+		return mismatch(t, rv.Type())
+	}
+	return nil
+}
+
+// floatText is PHP's string of a float, with its default precision of 14 digits.
+func floatText(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return "NAN"
+	case math.IsInf(f, 1):
+		return "INF"
+	case math.IsInf(f, -1):
+		return "-INF"
+	}
+	mantissa, exponent, ok := strings.Cut(strconv.FormatFloat(f, 'G', 14, 64), "E")
+	if !ok {
+		return mantissa
+	}
+	if !strings.Contains(mantissa, ".") {
+		mantissa += ".0"
+	}
+	return mantissa + "E" + exponent[:1] + strings.TrimLeft(exponent[1:], "0")
 }
 
 // textError keeps its cause out of its text: UnmarshalText may quote the string.

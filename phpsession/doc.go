@@ -1,6 +1,7 @@
-// Package phpsession shares live sessions with PHP: with CakePHP, Laravel, Symfony or plain
-// PHP, whose sessions the AWS SDK for PHP keeps in DynamoDB. Who signs in at one is signed in
-// at the other, and either may change the data.
+// Package phpsession shares live sessions with PHP, whose sessions the AWS SDK for PHP keeps in
+// DynamoDB: plain PHP, CakePHP 3 to 5, and Symfony on the SDK's handler; or AsyncAws' handler. Who signs in
+// at one is signed in at the other, and either may change the data. Laravel's own driver keeps other items,
+// and is not read. The repository's docs/php.md says how to set both sides up, and what each loses.
 //
 //	cfg := phpsession.Config("PHPSESSID")
 //	cfg.Table = "sessions"
@@ -24,9 +25,10 @@
 //	PHP       Go, and in an any
 //	null      the zero value; nil
 //	bool      bool types
-//	int       integer types that hold it, and floats that hold it exactly; int64
-//	float     float types
-//	string    strings, []byte, and what implements encoding.TextUnmarshaler; string
+//	int       integer types that hold it, floats that hold it exactly, and strings; int64
+//	float     float types, and strings, of 14 digits as PHP's
+//	string    strings, []byte, and what implements encoding.TextUnmarshaler; numeric strings, as
+//	          mysqli and PDO give them, also number types that hold them exactly; string
 //	array     slices and arrays, of values under int keys; maps; structs. In an any, a []any
 //	          for the keys 0, 1, 2 and so on, a map[string]any for string keys, else a
 //	          map[any]any of int64 and string keys

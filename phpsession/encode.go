@@ -23,6 +23,9 @@ type encoder struct {
 }
 
 func marshal(v any, maxDepth int) ([]byte, error) {
+	if p, ok := v.(patch); ok {
+		return p.marshal(maxDepth)
+	}
 	e := &encoder{out: make([]byte, 0, 64), maxDepth: maxDepth}
 	if err := e.any(v, 0); err != nil {
 		return nil, err

@@ -129,7 +129,8 @@ func ExampleKeepAlive() {
 		last, _ := phpsession.Lookup[int64](sess, "Config.time")
 		fmt.Println(time.Since(time.Unix(last, 0)) < time.Minute)
 	})
-	visit(phpsession.Config("CAKEPHP"), `Config|a:2:{s:4:"time";i:1700000000;s:7:"timeout";i:240;}`, keepAlive(page).ServeHTTP)
+	data := fmt.Sprintf(`Config|a:2:{s:4:"time";i:%d;s:7:"timeout";i:24;}`, time.Now().Add(-10*time.Minute).Unix())
+	visit(phpsession.Config("CAKEPHP"), data, keepAlive(page).ServeHTTP)
 	// Output:
 	// true
 }

@@ -35,7 +35,7 @@ const (
 )
 
 // maxShared keeps offsets within their digits, and within an int32.
-const maxShared = 1 << 31
+const maxShared = 1<<31 - 1
 
 func isGroup(value []byte) bool { return len(value) > 0 && value[0] == groupMark }
 

@@ -360,7 +360,7 @@ func TestUnmarshalErrors(t *testing.T) {
 		{`i:-1;`, new(uint), "an int of PHP does not decode as a Go uint"},
 		{`i:9007199254740993;`, new(float64), "an int of PHP does not decode as a Go float64"},
 		{`d:1;`, new(int), "a float of PHP does not decode as a Go int"},
-		{`s:1:"1";`, new(int), "a string of PHP does not decode as a Go int"},
+		{`s:1:"x";`, new(int), "a string of PHP does not decode as a Go int"},
 		{`a:1:{i:0;s:1:"x";}`, new([]int), "at offset 9: a string"},
 		{`a:1:{s:1:"a";i:1;}`, new([]int), "an array of PHP does not decode as a Go []int"},
 		{`a:1:{i:0;i:1;}`, new([2]int), "an array of PHP does not decode as a Go [2]int"},
