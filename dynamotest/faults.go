@@ -49,6 +49,10 @@ type Fault struct {
 	// ServiceUnavailable, else 400. TransactionConflictException on TransactWriteItems becomes the
 	// TransactionCanceledException that the service answers there.
 	Code string
+	// Reasons are why Refuse cancels a TransactWriteItems: a code for each of its actions, as
+	// "ThrottlingError", "ProvisionedThroughputExceeded" or "TransactionConflict"; "" or "None" for
+	// those that are not at fault. Code is TransactionCanceledException then, whatever it says.
+	Reasons []string
 	// Applied lets the operation take effect although Refuse or Cut hides it from the client.
 	// Truncate, Garbage and Checksum always let it.
 	Applied bool
@@ -141,6 +145,15 @@ func (f *Fault) refusal(r *request) *apiError {
 		code = "InternalServerError"
 	}
 	err := &apiError{code: code, message: "dynamotest: a fault on demand"}
+	if r.name == "TransactWriteItems" && len(f.Reasons) > 0 {
+		failures := make([]*apiError, len(f.Reasons))
+		for i, reason := range f.Reasons {
+			if reason != "" && reason != "None" {
+				failures[i] = &apiError{code: reason, message: "dynamotest: a fault on demand"}
+			}
+		}
+		return cancelled(failures)
+	}
 	if r.name == "TransactWriteItems" && (code == "TransactionConflictException" || code == "TransactionCanceledException") {
 		var in transactWriteInput
 		if decode(r.name, r.body, &in) == nil && len(in.TransactItems) > 0 {
