@@ -3,6 +3,7 @@ package dynasession
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -130,17 +131,17 @@ func isLast(r *http.Request) bool {
 	return ends && attempt != "" && attempt == most
 }
 
-// errNoAnswer is of an attempt to which no answer came in time. The SDK repeats what has timed out.
-type errNoAnswer struct{ after time.Duration }
+// noAnswerError is of an attempt to which no answer came in time. The SDK repeats what has timed out.
+type noAnswerError struct{ after time.Duration }
 
-func (e *errNoAnswer) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
-func (*errNoAnswer) Timeout() bool   { return true }
-func (*errNoAnswer) Temporary() bool { return true }
+func (e *noAnswerError) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
+func (*noAnswerError) Timeout() bool   { return true }
+func (*noAnswerError) Temporary() bool { return true }
 
 // doInTime is Transport.ResponseHeaderTimeout for one request.
 func (c *httpClient) doInTime(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
-	late := &errNoAnswer{c.answer}
+	late := &noAnswerError{c.answer}
 	var mu sync.Mutex
 	var timer *time.Timer
 	answered := false
@@ -164,7 +165,7 @@ func (c *httpClient) doInTime(r *http.Request) (*http.Response, error) {
 	resp, err := c.client.Do(r.WithContext(ctx)) //nolint:gosec // G704: the address in r is the SDK's, of the configuration
 	stop()
 	if err != nil {
-		if context.Cause(ctx) == error(late) {
+		if errors.Is(context.Cause(ctx), late) {
 			err = late
 		}
 		cancel(nil)

@@ -424,7 +424,7 @@ const envPrefix = "DYNASESSION_"
 // setting: a misspelt one would be ignored. Ranges are checked by [New].
 func ConfigFromEnv() (Config, error) {
 	c, err := parseEnv()
-	if err = errors.Join(unknownVariables(os.Environ()), err); err != nil {
+	if err := errors.Join(unknownVariables(os.Environ()), err); err != nil {
 		return Config{}, err
 	}
 	return c, nil

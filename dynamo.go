@@ -1013,7 +1013,7 @@ func (t *table) translate(op string, err error) error {
 // rev, which nothing but this package should write.
 func saysBadNumber(message string) bool {
 	return strings.Contains(message, "operand in the update expression has an incorrect data type") ||
-		strings.Contains(message, "Number overflow")
+		strings.Contains(message, "Number overflow") || strings.Contains(message, "supports precision up to")
 }
 
 // saysOtherKeys tells whether DynamoDB refuses a call because the table has other keys. A read

@@ -194,7 +194,7 @@ const modelLife = int64(modelLifetime / time.Second)
 // time works out when the session begins and ends.
 func (m *modelSession) time() {
 	t := m.kept
-	cap := func() {
+	limit := func() {
 		if t.limit != 0 {
 			t.until = min(t.until, t.limit)
 		}
@@ -222,7 +222,7 @@ func (m *modelSession) time() {
 			}
 		}
 	}
-	cap()
+	limit()
 	m.born, m.until, m.limit, m.idle = t.born, t.until, t.limit, t.idle
 }
 

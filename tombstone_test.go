@@ -368,7 +368,8 @@ func TestGraceEnds(t *testing.T) {
 				begin := func() (string, *browser) {
 					br := newBrowser(c.t, h)
 					br.ok("/new")
-					return br.cookie(), br
+					id := br.cookie()
+					return id, br
 				}
 				old, br := begin()
 				br.ok("/login")
