@@ -145,8 +145,8 @@ func TestRandomPairs(t *testing.T) {
 					live++
 				}
 			}
-			switch path, _, _ := strings.Cut(beside, "?"); {
-			case path == "/logout" || path == "/limit-past":
+			switch path, _, _ := strings.Cut(beside, "?"); path {
+			case "/logout", "/limit-past":
 				if path == "/limit-past" && answers[1].Code == http.StatusConflict { // with the old cookie
 					require.Empty(t, cookies(answers[1]), what)
 					require.Equal(t, renewed, idOf(br), what)
@@ -161,7 +161,7 @@ func TestRandomPairs(t *testing.T) {
 					}
 				}
 				require.Zero(t, live, what)
-			case path == "/restart":
+			case "/restart":
 				require.Equal(t, http.StatusOK, answers[1].Code, what)
 				if renewed != "" {
 					data, err := sc.store.Read(t.Context(), renewed)
@@ -171,7 +171,7 @@ func TestRandomPairs(t *testing.T) {
 					}
 				}
 				require.Equal(t, 1, live, what) // what was set after the logout
-			case path == "/login":
+			case "/login":
 				require.Equal(t, 1, live, "%s: two sign-ins leave one session", what)
 			default:
 				require.Equal(t, http.StatusOK, answers[0].Code, what)
@@ -504,7 +504,7 @@ func TestUnitsOfARenewal(t *testing.T) {
 					cfg := dynasession.Config{Concurrency: policy, NoCompression: true, UserIndex: index}
 					sc := emptyScene(t, embedded(t), cfg)
 					sc.addPaths()
-					store := observed(t, sc, &cost)
+					store := observed(t, sc, cost)
 					br := newBrowser(t, store.Middleware(sc.paths))
 					sc.paths["/fill"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("x", strings.Repeat("x", size)) }
 					br.ok("/fill")
@@ -528,11 +528,11 @@ func TestUnitsOfARenewal(t *testing.T) {
 }
 
 // observed is a store like sc's, of a table of its own, that adds up what each operation costs.
-func observed(t *testing.T, sc *scene, cost *map[string]float64) *dynasession.Store {
+func observed(t *testing.T, sc *scene, cost map[string]float64) *dynasession.Store {
 	t.Helper()
 	cfg := sc.cfg
 	cfg.Table = newTable()
-	cfg.Observer = func(_ context.Context, e dynasession.Event) { (*cost)[e.Op] += e.WriteUnits }
+	cfg.Observer = func(_ context.Context, e dynasession.Event) { cost[e.Op] += e.WriteUnits }
 	s, err := dynasession.New(sc.b.client, cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.CreateTable(t.Context()))
