@@ -226,8 +226,8 @@ const touchFor = 5 * time.Second
 // of every session, before the first byte of its answer.
 const touchRest = 5 * time.Second
 
-// touchPatience is how long a touch may take.
-const touchPatience = time.Second
+// touchPatience is which part of Config.Timeout a touch may take: the page waits for it.
+const touchPatience = 5
 
 // keep ends a request that changed nothing: the expiry is moved if that is due, and the lock given up.
 // Nothing of it is the handler's, so its errors are logged and end nothing: the next request moves the
@@ -276,7 +276,7 @@ func (s *Store) restTouches(ctx context.Context, key string, err error) {
 
 // touch moves the expiry to next's, with one call.
 func (s *Store) touch(ctx context.Context, w *work, next *record, now int64) bool {
-	patient, cancel := context.WithTimeout(ctx, touchPatience) // the page waits for it
+	patient, cancel := context.WithTimeout(ctx, s.cfg.Timeout/touchPatience)
 	defer cancel()
 	timed, op := s.start(patient, "touch", w.rec.key)
 	refused, err := asRefusal(s.table.touch(timed, &op.trace, w.rec, next, now))
