@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -456,7 +457,9 @@ func TestSecurityDocument(t *testing.T) {
 	more, err := filepath.Glob("phpsession/*_test.go")
 	require.NoError(t, err)
 	var code strings.Builder
-	for _, file := range append(files, more...) {
+	model, err := filepath.Glob("internal/protocol/*_test.go")
+	require.NoError(t, err)
+	for _, file := range slices.Concat(files, more, model) {
 		source, err := os.ReadFile(file)
 		require.NoError(t, err)
 		code.Write(source)

@@ -31,7 +31,6 @@ type use struct {
 type expiryState struct {
 	now, expires int8
 	uses         [2]use
-	latest       int8 // what the fastest use with this setting has stored
 }
 
 func (sc *expiryScenario) check() (violation, int) {
@@ -87,16 +86,15 @@ func (sc *expiryScenario) write(s *expiryState, i int) violation {
 		if tooFar || !sc.has(forwardOnly) && sc.saves {
 			want = now + me.idle
 		}
-		ok := true
+		var ok bool
 		switch {
 		case sc.saves:
 			ok = tooFar || !sc.has(forwardOnly) || s.expires <= want
 		case tooFar:
 			ok = s.expires == u.loaded
 		default:
-			ok = !sc.has(touchesGrow) || s.expires < want
 			want = now + me.idle
-			ok = ok && (s.expires < want || !sc.has(touchesGrow))
+			ok = !sc.has(touchesGrow) || s.expires < want
 		}
 		if !ok && sc.saves { // again, with the end that the item has
 			u.loaded = s.expires

@@ -6,14 +6,10 @@
 // scenario breaks a promise: see ablations.
 package protocol
 
-import "fmt"
-
 // A clause is a part of the protocol that can be left out.
 type clause string
 
 const (
-	whole clause = "" // nothing is left out
-
 	sameSession    clause = "a save asks for the creation mark"
 	unchanged      clause = "a save asks for the revision"
 	stillLive      clause = "a save asks whether the session is live"
@@ -156,7 +152,6 @@ type state struct {
 	copies  int8
 	mixed   int8 // answers that may be mixed up
 	stolen  bool // a lease has run out
-	ended   int8 // bits of lineages that an acknowledged logout has ended
 	pops    int8
 	counts  int8
 	values  uint8 // that were acknowledged
@@ -222,9 +217,9 @@ func (e *explorer) push(s state) {
 	}
 }
 
-func (e *explorer) fail(format string, args ...any) {
+func (e *explorer) fail(what violation) {
 	if e.fault == "" {
-		e.fault = violation(fmt.Sprintf(format, args...))
+		e.fault = what
 	}
 }
 
@@ -266,7 +261,7 @@ func (e *explorer) expand(s state) {
 
 func (e *explorer) blocked(s *state, i int) bool {
 	it := &s.items[s.procs[i].op.key]
-	return it.live(s.now) && it.lease != 0 && it.lease != int8(i+1) && !(e.sc.steals && !s.stolen)
+	return it.live(s.now) && it.lease != 0 && it.lease != int8(i+1) && (!e.sc.steals || s.stolen)
 }
 
 func (e *explorer) begin(s state, i int) {

@@ -1,5 +1,7 @@
 package protocol
 
+import "slices"
+
 // apply carries a call out as DynamoDB does: all of it, or, where a condition does not hold, nothing. It returns the
 // item that refused it.
 func (e *explorer) apply(s *state, i int8, o *op) (ok bool, old item) {
@@ -9,7 +11,7 @@ func (e *explorer) apply(s *state, i int8, o *op) (ok bool, old item) {
 			return false, at
 		}
 		s.items[o.key] = o.next
-		e.born(s, &o.next, int(i))
+		e.born(s, int(i))
 	case opWrite: // a live session keeps its marks: running requests merge
 		if at := s.items[o.key]; at.live(o.now) {
 			at.vals, at.rev = at.vals|o.next.vals, at.rev+1
@@ -240,7 +242,7 @@ func (e *explorer) later(s *state, it *item, i int) bool {
 }
 
 // born checks a session that a request with a cookie makes anew.
-func (e *explorer) born(s *state, it *item, i int) {
+func (e *explorer) born(s *state, i int) {
 	from := s.procs[i].from
 	if from == 0 {
 		return
@@ -330,12 +332,7 @@ func (e *explorer) judge(s *state) {
 }
 
 func signedAnew(sc *scenario) bool {
-	for _, d := range sc.deeds {
-		if d == loginOther {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(sc.deeds, loginOther)
 }
 
 func counters(sc *scenario) (n int8) {
