@@ -7,6 +7,7 @@ FUZZTIME ?= 30s
 PHPFUZZTIME ?= 60s
 FUZZJOBS ?= 2
 COVERAGE ?= 90
+TIMEOUT  ?= 60m
 OPS      ?= 1000000
 
 # The modules: this one, and the nested ones but for the tools'.
@@ -26,11 +27,11 @@ gotest: ## Run all tests, on the fake and the real DynamoDB Local
 	set -e; for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates too
 	$(GO) build -o bin/idwatch ./internal/idwatch
 	$(LOCALDB) sh -ec 'for module in $(MODULES); do \
-		$(GO) test -C $$module -exec "$(CURDIR)/bin/idwatch" -race -shuffle=on -count=1 -parallel 4 -timeout 20m ./...; done'
+		$(GO) test -C $$module -exec "$(CURDIR)/bin/idwatch" -race -shuffle=on -count=1 -parallel 4 -timeout $(TIMEOUT) ./...; done'
 
 options: ## Run the tests with the options that change how DynamoDB is asked
 	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client; do \
-		$(GO) test -count=1 -parallel 4 -timeout 20m . $$option; done'
+		$(GO) test -count=1 -parallel 4 -timeout $(TIMEOUT) . $$option; done'
 
 lint: ## Run the linters, and check that go.mod and go.sum are tidy
 	set -e; for module in $(MODULES); do \
