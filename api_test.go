@@ -235,6 +235,7 @@ var apiErrors = map[string]*error{
 	"ErrCorrupt":      &dynasession.ErrCorrupt,
 	"ErrTable":        &dynasession.ErrTable,
 	"ErrUnavailable":  &dynasession.ErrUnavailable,
+	"ErrCredentials":  &dynasession.ErrCredentials,
 }
 
 func TestAPIErrorsDiffer(t *testing.T) {

@@ -69,7 +69,7 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 // and empty one. A failed load is remembered for the request: a handler may just return,
 // and the middleware answers.
 //
-// Errors: [ErrNoMiddleware], [ErrUnavailable], [ErrTable], [ErrCorrupt], [ErrLocked].
+// Errors: [ErrNoMiddleware], [ErrUnavailable], [ErrCredentials], [ErrTable], [ErrCorrupt], [ErrLocked].
 func Load(ctx context.Context) (*Session, error) {
 	q, ok := ctx.Value(requestKey{}).(*request)
 	if !ok {

@@ -181,7 +181,7 @@ func TestREADMERuns(t *testing.T) {
 		{program},
 		{"go", "build", "-o", os.DevNull, "-overlay", filepath.Join(dir, "overlay.json"), "./internal/readmeprogram"},
 	} {
-		out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput() //nolint:gosec // G204: the arguments are above
+		out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
 }

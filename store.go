@@ -150,7 +150,7 @@ func (s *Store) ValidateID(ctx context.Context, id string) (bool, error) {
 // Read gives the data of a live session: the bytes that the codec made; none for a session
 // that is empty. It takes no lock and extends nothing. Errors: [ErrNotFound] for no
 // session, or an expired one, and with [ErrInvalidID] for what is no id; [ErrCorrupt],
-// [ErrUnavailable], [ErrTable].
+// [ErrUnavailable], [ErrCredentials], [ErrTable].
 func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 // extends the idle time: PHP's write. It asks for no lock, merges nothing, and makes a
 // session that was destroyed anew; only a [Session]'s saves refuse to. Requests that are
 // running under [Merge] merge with it. Errors: [ErrInvalidID], [ErrTooLarge], [ErrConflict]
-// when others kept winning, [ErrUnavailable], [ErrTable].
+// when others kept winning, [ErrUnavailable], [ErrCredentials], [ErrTable].
 func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -224,7 +224,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 
 // Destroy deletes the session, whoever has locked it. If the session was renewed within the last
 // 30 seconds, Destroy deletes what it has become. An absent one is no error.
-// Errors: [ErrInvalidID], [ErrConflict], [ErrUnavailable], [ErrTable].
+// Errors: [ErrInvalidID], [ErrConflict], [ErrUnavailable], [ErrCredentials], [ErrTable].
 func (s *Store) Destroy(ctx context.Context, id string) error {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -275,7 +275,7 @@ func (s *Store) follow(ctx context.Context, key, creation string, loaded bool) (
 
 // UpdateTimestamp extends a live session's idle time, whatever TouchAfter says. It creates
 // nothing: [ErrNotFound], with [ErrInvalidID] for what is no id. Other errors:
-// [ErrUnavailable], [ErrTable]. PHP has it in SessionUpdateTimestampHandlerInterface.
+// [ErrUnavailable], [ErrCredentials], [ErrTable]. PHP has it in SessionUpdateTimestampHandlerInterface.
 func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	key, err := s.keyOf(id)
 	if err != nil {
