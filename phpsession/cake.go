@@ -179,14 +179,19 @@ func KeepAlive(s *dynasession.Session, age time.Duration) {
 		s.Destroy()
 		return
 	}
-	dynasession.Update(s, "Config", func(config Value) Value {
-		settings, _ := config.V.(Array)
-		if at := settings.Get("time"); at != nil {
-			if seen, ok := seconds(at.V); !ok || seen < now.Unix() {
-				at.V = now.Unix()
-			}
+	edit(s, "Config", func(e *editor) error {
+		at, err := e.find("time")
+		if err != nil || at < 0 {
+			return err
 		}
-		return config
+		var stored any
+		if _, err := e.decoder.value(at, 0, reflect.ValueOf(&stored).Elem()); err != nil {
+			return err
+		}
+		if seen, ok := seconds(stored); ok && seen >= now.Unix() {
+			return nil
+		}
+		return e.set([]string{"time"}, appendInt(nil, now.Unix()))
 	})
 }
 

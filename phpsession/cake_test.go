@@ -1,6 +1,7 @@
 package phpsession_test
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,12 +19,18 @@ import (
 // withPHP runs f as a request of Go on a session that PHP has written.
 func withPHP(t *testing.T, data string, f func(sh *shared, s *dynasession.Session)) string {
 	t.Helper()
+	return withPHPStatus(t, data, http.StatusOK, f)
+}
+
+// withPHPStatus is withPHP for a request that is answered with status.
+func withPHPStatus(t *testing.T, data string, status int, f func(sh *shared, s *dynasession.Session)) string {
+	t.Helper()
 	srv := dynamotest.NewServer()
 	defer srv.Close()
 	sh := share(t, srv.Client(), phpsession.Config("CAKEPHP"))
 	sh.phpWrites(data)
 	called := false
-	require.Equal(t, 200, sh.request(func(s *dynasession.Session) {
+	require.Equal(t, status, sh.request(func(s *dynasession.Session) {
 		called = true
 		f(sh, s)
 	}).Code)

@@ -1,7 +1,9 @@
 package phpsession
 
 import (
-	"fmt"
+	"errors"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,84 +11,300 @@ import (
 )
 
 // Change sets the value at a dotted path, as CakePHP writes it: "Auth.User.name" is
-// $_SESSION['Auth']['User']['name']. It makes the arrays that are missing, and puts one in the place of
-// anything else that has no elements. What is beside the path keeps its bytes: objects of any class, private properties, floats
-// as PHP wrote them. Of a value with references the rest is what it was to PHP, though its bytes may differ. A v
-// that does not encode fails the save.
+// $_SESSION['Auth']['User']['name']. It makes the arrays that are missing and replaces a null, bool, number or
+// string on the way by an array, as CakePHP's Session::write does. In an entity of CakePHP's it sets a field, in an
+// ArrayObject an element, and in any other object a property. An object that encodes itself, or an enum, on the way
+// fails the save.
 //
-// dynasession.Update with a struct drops what the struct lacks, and makes text of PHP's times: use Change where PHP has
-// more than Go knows.
+// Everything beside the path keeps its bytes: objects of any class, private properties, floats as PHP wrote them. Only
+// the numbers in references change. A key that shares references with other keys no longer does so afterwards, as after
+// [dynasession.Session.Set].
+//
+// Change encodes v at once; if v does not encode, the save fails. The Store's codec must be one of this package's, or
+// the save fails.
+//
+// [dynasession.Update] with a struct drops the fields that the struct lacks, and stores PHP's times as text. Use Change
+// for values of which PHP knows more than Go does.
 func Change(s *dynasession.Session, path string, v any) {
 	key, rest, dotted := strings.Cut(path, ".")
 	if !dotted {
 		s.Set(key, v)
 		return
 	}
-	parts := strings.Split(rest, ".")
+	encoded, err := marshal(v, maxDepth)
+	edit(s, key, func(e *editor) error {
+		if err != nil {
+			return err
+		}
+		return e.set(strings.Split(rest, "."), encoded)
+	})
+}
+
+// edit runs f on the value of key, again on what another request has stored meanwhile. f must depend on nothing else.
+func edit(s *dynasession.Session, key string, f func(e *editor) error) {
 	dynasession.Update(s, key, func(old patch) patch {
-		old.path, old.value = parts, v
+		old.edit = f
 		return old
 	})
 }
 
-// patch is an encoded value, and what Change sets in it.
+// patch is an encoded value, and what changes it.
 type patch struct {
-	data  []byte // nil: there is none
-	start int    // of the value in data
-	whole bool   // it has no references, which name other parts of it by their numbers
-	tree  Value  // the value, where it has
-
-	path  []string
-	value any
+	data []byte // nil for no value
+	edit func(e *editor) error
 }
 
-// fillPatch decodes the value if its bytes cannot be kept.
-func (d *decoder) fillPatch(p *patch) error {
-	if p.whole {
-		return nil
-	}
-	_, err := d.fill(p.start, 0, &p.tree)
-	return err
-}
+// MarshalText refuses codecs that know nothing of a patch and would store an empty object.
+func (patch) MarshalText() ([]byte, error) { return nil, errCodec }
 
-func (p *patch) marshal(maxDepth int) ([]byte, error) {
-	switch {
-	case len(p.path) == 0:
+// UnmarshalText refuses codecs that know nothing of a patch.
+func (*patch) UnmarshalText([]byte) error { return errCodec }
+
+var errCodec = errors.New("phpsession: the Store's codec is none of this package's")
+
+// marshal returns the changed value, of at most limit levels.
+func (p patch) marshal(limit int) ([]byte, error) {
+	if p.edit == nil {
 		return p.data, nil
-	case p.data != nil && !p.whole:
-		p.tree.insert(p.path, p.value)
-		return marshal(&p.tree, maxDepth)
 	}
-	value, err := marshal(p.value, max(maxDepth-len(p.path), 0))
+	e, err := newEditor(p.data)
 	if err != nil {
 		return nil, err
 	}
-	if p.data == nil {
-		return nested(p.path, value), nil
+	if err := p.edit(e); err != nil {
+		return nil, err
 	}
-	d, start, err := newDecoder(p.data)
+	if p.data != nil && e.changes.none() {
+		return p.data, nil
+	}
+	out, err := e.bytes()
 	if err != nil {
 		return nil, err
 	}
-	out, err := d.splice(start, p.path, value)
-	if err != nil {
-		return nil, err
-	}
-	_, _, err = newDecoder(out) // deeper than PHP reads, perhaps
+	s := &scanner{lexer: lexer{data: out}}
+	_, err = s.value(0, maxDepth-limit)
 	return out, err
 }
 
-// nested encodes arrays of one element in one another, and value in the innermost.
-func nested(path []string, value []byte) []byte {
-	var out []byte
-	for _, part := range path {
-		out = appendPart(appendCount(out, 1), part)
+// editor changes an encoded value and leaves the bytes of what it does not change.
+//
+// It reads the value as a group of one, in which references are offsets, and notes the changes by offset. A joiner
+// then writes the value anew, with them. So references get the right numbers, and what is replaced or dropped is
+// written where it is still referred to.
+type editor struct {
+	*decoder
+	start   int
+	group   []byte
+	changes changes
+}
+
+// changes are what a joiner writes in the place of what a group has, by the offsets of the group.
+type changes struct {
+	replaced map[int]insertion // values
+	dropped  map[int][]int     // by the array or object, its values whose pairs are left out
+	added    map[int]insertion // by the array or object, one more pair, whose key is the insertion's first
+}
+
+func (c *changes) none() bool { return len(c.replaced)+len(c.dropped)+len(c.added) == 0 }
+
+// insertion is a value, encoded by itself, in arrays of one element.
+type insertion struct {
+	keys  []string // of the arrays, the outermost first
+	value []byte
+}
+
+func newEditor(data []byte) (*editor, error) {
+	if data == nil {
+		data = []byte("N;")
 	}
-	out = append(out, value...)
-	for range path {
-		out = append(out, '}')
+	value, err := groupOfOne(data)
+	if err != nil {
+		return nil, err
 	}
-	return out
+	e := &editor{group: value, changes: changes{
+		replaced: map[int]insertion{}, dropped: map[int][]int{}, added: map[int]insertion{},
+	}}
+	e.decoder, e.start, err = newDecoder(value)
+	return e, err
+}
+
+// groupOfOne returns a value as a group, whose references are offsets.
+func groupOfOne(data []byte) ([]byte, error) {
+	if isGroup(data) {
+		return data, nil
+	}
+	s := &scanner{lexer: lexer{data: data}}
+	end, err := s.value(0, 0)
+	if err != nil {
+		return nil, err
+	}
+	if end != len(data) {
+		return nil, expected(end, "nothing after the value")
+	}
+	r := newResolver(s.lexer, s.slots, s.refs)
+	r.whole = true
+	if _, err := r.value(0, r.newPlaces(1)); err != nil {
+		return nil, err
+	}
+	if r.again { // PHP reads the last one, but never writes such data
+		var v Value
+		if err := unmarshal(data, &v); err != nil {
+			return nil, err
+		}
+		if data, err = marshal(&v, maxDepth); err != nil {
+			return nil, err
+		}
+		return groupOfOne(data)
+	}
+	out := make([]dynasession.KeyValue, 1)
+	b := &groupBuilder{r: r, at: make([]int, len(r.slots))}
+	err = b.build([]member{{end: len(data), refs: r.refs}}, []int{0}, out)
+	return out[0].Value, err
+}
+
+// bytes returns the changed value.
+func (e *editor) bytes() ([]byte, error) {
+	g := &group{value: e.group}
+	if err := g.init(); err != nil {
+		return nil, err
+	}
+	j := &joiner{format: &formatPHP, alone: true, changes: e.changes}
+	_, err := j.shared(g, e.start, 0)
+	return j.out, err
+}
+
+// set sets the value at path.
+func (e *editor) set(path []string, value []byte) error {
+	at, left, err := e.walk(path)
+	if err != nil {
+		return err
+	}
+	t, err := e.head(at)
+	if err != nil {
+		return err
+	}
+	into, err := e.container(&t)
+	switch {
+	case err != nil:
+		return err
+	case len(left) == 0 || !into.nested() && !into.isObject():
+		return e.replace(at, insertion{left, value})
+	case !into.nested():
+		return errNoElements
+	}
+	e.changes.added[into.start] = insertion{left, value}
+	return nil
+}
+
+var errNoElements = errors.New("phpsession: an object to which nothing can be added")
+
+// find returns where the value at path begins, or -1 if there is none.
+func (e *editor) find(path ...string) (int, error) {
+	at, left, err := e.walk(path)
+	if err != nil || len(left) > 0 {
+		return -1, err
+	}
+	return at, nil
+}
+
+// walk follows path as far as it goes, and returns where that is and what is left of path.
+func (e *editor) walk(path []string) (at int, left []string, err error) {
+	at = e.start
+	for i, part := range path {
+		t, err := e.head(at)
+		if err != nil {
+			return 0, nil, err
+		}
+		inner := e.element(&t, part)
+		if inner < 0 {
+			return at, path[i:], nil
+		}
+		at = inner
+	}
+	return at, nil, nil
+}
+
+// replace puts an insertion in the place at offset at. Where that is a reference (&), all its places change; of an
+// object's handle, this place only.
+func (e *editor) replace(at int, by insertion) error {
+	t, err := e.next(at)
+	if err == nil && t.kind == 'R' {
+		at, err = e.target(&t)
+	}
+	e.changes.replaced[at] = by
+	return err
+}
+
+// drop leaves out the pair of t whose value begins at offset at.
+func (e *editor) drop(t *token, at int) {
+	e.changes.dropped[t.start] = append(e.changes.dropped[t.start], at)
+}
+
+// push adds value to the list at path, under the next free number as PHP's [] does, and makes the list if it is missing.
+func (e *editor) push(path []string, value []byte) error {
+	at, err := e.find(path...)
+	if err != nil {
+		return err
+	}
+	next := int64(0)
+	if at >= 0 {
+		t, err := e.head(at)
+		if err != nil {
+			return err
+		}
+		if next, err = e.nextNumber(&t); err != nil {
+			return err
+		}
+	}
+	return e.set(append(slices.Clone(path), strconv.FormatInt(next, 10)), value)
+}
+
+// nextNumber returns the number after the highest key of t, an array; 0 for anything else.
+func (e *editor) nextNumber(t *token) (next int64, err error) {
+	if t.kind != 'a' {
+		return 0, nil
+	}
+	_, err = e.each(t, func(k *token, pos int) (int, error) {
+		if n, ok := pairKey(t, k).(int64); ok && n >= next {
+			if n == math.MaxInt64 {
+				return 0, errFull
+			}
+			next = n + 1
+		}
+		return e.skip(pos, 0)
+	})
+	return next, err
+}
+
+var errFull = errors.New("phpsession: a list whose last number is taken")
+
+// container returns what a missing element of t is added to: in an ArrayObject its elements, in an entity of CakePHP's
+// its fields.
+func (e *editor) container(t *token) (token, error) {
+	for range arrayObjects {
+		elements, ok := e.arrayObject(t)
+		if !ok {
+			break
+		}
+		inner, err := e.head(elements)
+		if err != nil {
+			return inner, err
+		}
+		t = &inner
+	}
+	for _, fields := range entityFields {
+		if t.kind != 'O' {
+			break
+		}
+		at := e.member(t, fields)
+		if at < 0 {
+			continue
+		}
+		if inner, err := e.head(at); err != nil || inner.kind == 'a' {
+			return inner, err
+		}
+	}
+	return *t, nil
 }
 
 func appendPart(out []byte, part string) []byte {
@@ -96,180 +314,25 @@ func appendPart(out []byte, part string) []byte {
 	return appendString(out, part)
 }
 
-// splice returns the data with value in the place of the one at path.
-func (d *decoder) splice(pos int, path []string, value []byte) ([]byte, error) {
-	for i, part := range path {
-		t, err := d.head(pos)
-		if err != nil {
-			return nil, err
-		}
-		at := d.element(&t, part)
-		if at >= 0 {
-			pos = at
-			continue
-		}
-		value = nested(path[i+1:], value)
-		end, err := d.skip(pos, 0)
-		if err != nil {
-			return nil, err
-		}
-		if t.kind != 'a' && t.kind != 'O' {
-			return d.replace(pos, nested([]string{part}, value))
-		}
-		if t.kind == 'O' { // a property, as PHP makes one that the class does not declare
-			return d.grow(&t, end, appendString(nil, part), value)
-		}
-		return d.grow(&t, end, appendPart(nil, part), value)
+// insert writes an insertion.
+func (j *joiner) insert(in insertion) error {
+	for _, key := range in.keys {
+		j.slots++
+		j.out = appendPart(appendCount(j.out, 1), key)
 	}
-	return d.replace(pos, value)
+	err := j.plain(in.value)
+	for range in.keys {
+		j.out = append(j.out, '}')
+	}
+	return err
 }
 
-func (d *decoder) replace(pos int, value []byte) ([]byte, error) {
-	end, err := d.skip(pos, 0)
-	if err != nil {
-		return nil, err
+// add writes one more pair of t.
+func (j *joiner) add(t *token, more insertion) error {
+	if t.kind == 'O' { // whose property's name is a string, also "7"
+		j.out = appendString(j.out, more.keys[0])
+	} else {
+		j.out = appendPart(j.out, more.keys[0])
 	}
-	return concat(d.data[:pos], value, d.data[end:]), nil
-}
-
-// grow puts one more pair behind those of t, which ends at end.
-func (d *decoder) grow(t *token, end int, key, value []byte) ([]byte, error) {
-	head := string(d.data[t.start:t.end])
-	count := ":" + strconv.Itoa(t.n) + ":{"
-	i := strings.LastIndex(head, count)
-	if i < 0 {
-		return nil, fmt.Errorf("phpsession: at offset %d: a value to which nothing can be added", t.start)
-	}
-	head = head[:i] + ":" + strconv.Itoa(t.n+1) + ":{"
-	return concat(d.data[:t.start], []byte(head), d.data[t.end:end-1], key, value, d.data[end-1:]), nil
-}
-
-func concat(parts ...[]byte) []byte {
-	var out []byte
-	for _, p := range parts {
-		out = append(out, p...)
-	}
-	return out
-}
-
-// insert sets the value at path.
-func (x *Value) insert(path []string, v any) {
-	for _, part := range path {
-		x = x.child(part)
-	}
-	switch v := v.(type) {
-	case Value:
-		*x = v
-	case *Value:
-		*x = Value{}
-		if v != nil {
-			*x = *v
-		}
-	default:
-		x.V = v
-	}
-}
-
-// child returns the element of x that part names, and makes it if it is missing.
-func (x *Value) child(part string) *Value {
-	if o, ok := x.V.(*Object); ok {
-		for _, fields := range entityFields {
-			if inner := o.Get(fields); inner != nil {
-				if a, ok := inner.V.(Array); ok && a.Get(part) != nil {
-					return a.Get(part)
-				}
-			}
-		}
-		if old := o.Get(part); old != nil {
-			return old
-		}
-		made := &Value{}
-		o.Properties = append(o.Properties, Pair{part, made})
-		return made
-	}
-	a, _ := x.V.(Array)
-	if old := a.Get(part); old != nil {
-		return old
-	}
-	a = append(a, Pair{arrayKey(part), &Value{}})
-	x.V = a
-	return a[len(a)-1].Value
-}
-
-// A CakeMessage is a flash message of CakePHP's, as its FlashComponent stores it.
-type CakeMessage struct {
-	Message string         `php:"message"`
-	Key     string         `php:"key"`     // "flash", unless CakePHP was given another
-	Element string         `php:"element"` // the template that shows it: "Flash/default", "Flash/success"
-	Params  map[string]any `php:"params"`
-}
-
-const (
-	cakeFlash      = "flash"
-	cakeFlashStore = "Flash"
-)
-
-// CakeFlash adds a message that CakePHP 3 to 5 show once, where a template calls $this->Flash->render().
-// element is CakePHP's: "success", "error", "warning", a plugin's "Admin.notice", or "" for "default". Messages of
-// dynasession's AddFlash are not CakePHP's.
-func CakeFlash(s *dynasession.Session, message, element string) {
-	plugin, name, of := strings.Cut(element, ".")
-	switch {
-	case element == "":
-		element = "Flash/default"
-	case of:
-		element = plugin + ".Flash/" + name
-	case !strings.Contains(element, "/"):
-		element = "Flash/" + element
-	}
-	added := CakeMessage{Message: message, Key: cakeFlash, Element: element, Params: map[string]any{}}
-	dynasession.Update(s, cakeFlashStore, func(old Value) Value {
-		flash, _ := old.V.(Array)
-		var list Array
-		if present := flash.Get(cakeFlash); present != nil {
-			list, _ = present.V.(Array) // anything else makes CakePHP fail
-		}
-		list = append(list, Pair{int64(len(list)), &Value{Array{
-			{"message", &Value{added.Message}}, {"key", &Value{added.Key}}, {"element", &Value{added.Element}}, {"params", &Value{Array{}}},
-		}}})
-		flash.Set(cakeFlash, Value{list})
-		return Value{flash}
-	})
-}
-
-// CakeFlashes takes the messages of CakePHP that are to be shown under the key "flash", oldest first, out of the
-// session. Two requests at the same moment may both get one.
-func CakeFlashes(s *dynasession.Session) []CakeMessage {
-	stored, ok := Lookup[Value](s, cakeFlashStore+"."+cakeFlash)
-	if !ok {
-		return nil
-	}
-	var found []CakeMessage
-	list, _ := stored.V.(Array)
-	for _, p := range list {
-		if m, ok := cakeMessage(p.Value); ok {
-			found = append(found, m)
-		}
-	}
-	dynasession.Update(s, cakeFlashStore, func(old Value) Value {
-		if flash, ok := old.V.(Array); ok {
-			kept := Array{}
-			for _, p := range flash {
-				if p.Key != cakeFlash {
-					kept = append(kept, p)
-				}
-			}
-			return Value{kept}
-		}
-		return old
-	})
-	return found
-}
-
-func cakeMessage(v *Value) (m CakeMessage, ok bool) {
-	data, err := marshal(v, maxDepth)
-	if err != nil || unmarshal(data, &m) != nil {
-		return CakeMessage{}, false
-	}
-	return m, true
+	return j.insert(insertion{more.keys[1:], more.value})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
 	"github.com/dynasession/dynasession/phpsession"
 )
 
@@ -95,6 +96,32 @@ func TestNumericStrings(t *testing.T) {
 			require.Error(t, phpsession.PHP{}.Unmarshal([]byte(`s:`+num(int64(len(odd)))+`:"`+odd+`";`), &n), odd)
 		}
 	})
+	for text, exact := range map[string]map[string]bool{ // by Go's type
+		"9007199254740993":      {"int64": true, "uint64": true, "float64": false}, // 2^53 + 1
+		"9007199254740993.0":    {"int64": true, "uint64": true, "float64": true},  // a float to PHP
+		"9007199254740992":      {"int64": true, "uint64": true, "float64": true},
+		"18446744073709551615":  {"int64": false, "uint64": true, "float64": false},
+		"18446744073709551616":  {"int64": false, "uint64": false, "float64": true},
+		"-9223372036854775808":  {"int64": true, "uint64": false, "float64": true},
+		"1e18":                  {"int64": true, "uint64": true, "float64": true},
+		"1e-400":                {"int64": false, "uint64": false, "float64": true},
+		"0e999999999":           {"int64": true, "uint64": true, "float64": true},
+		"1e-999999999":          {"int64": false, "uint64": false, "float64": true},
+		"1e999999999":           {"int64": false, "uint64": false, "float64": false},
+		"16777217":              {"int64": true, "uint64": true, "float32": false},
+		"1.5":                   {"int64": false, "uint64": false, "float32": true, "float64": true},
+		"123456789012345678e-9": {"int64": false, "uint64": false, "float64": true},
+	} {
+		data := []byte(`s:` + num(int64(len(text))) + `:"` + text + `";`)
+		for kind, want := range exact {
+			v := map[string]any{"int64": new(int64), "uint64": new(uint64), "float64": new(float64), "float32": new(float32)}[kind]
+			err := phpsession.PHP{}.Unmarshal(data, v)
+			assert.Equal(t, want, err == nil, "%s as %s", text, kind)
+		}
+	}
+	var n int64
+	require.NoError(t, phpsession.PHP{}.Unmarshal([]byte(`s:18:"9007199254740993.0";`), &n))
+	assert.Equal(t, int64(9007199254740993), n)
 	php := startPHP(t, "php")
 	for _, f := range []string{"0.1", "1.0", "1e14", "1e15", "1e25", "0.0001", "0.00001", "-1.5e-7", "123456789012345678", "0.30000000000000004", "1.5"} {
 		want := php.change(nil, `$_SESSION['t'] = (string) (float) `+f+`; $_SESSION['f'] = (float) `+f+`;`)
@@ -120,15 +147,63 @@ func TestCakeFlash(t *testing.T) {
 		assert.Contains(t, after, `"`+want+`"`)
 	}
 
-	// CakePHP's own, and what another request adds meanwhile.
-	two := strings.Replace(`Flash|a:1:{s:5:"flash";a:2:{i:0;`+saved+`i:1;`+saved+`}}`, `s:6:"params";a:0:{}`, `s:6:"params";a:1:{s:5:"class";s:3:"big";}`, 1)
-	var got []phpsession.CakeMessage
-	assert.Equal(t, `Flash|a:0:{}`, withPHP(t, two, func(_ *shared, s *dynasession.Session) { got = phpsession.CakeFlashes(s) }))
-	require.Len(t, got, 2)
-	assert.Equal(t, phpsession.CakeMessage{Message: "Saved", Key: "flash", Element: "Flash/success", Params: map[string]any{"class": "big"}}, got[0])
-	for _, data := range []string{`n|i:1;`, `Flash|a:0:{}`, `Flash|i:1;`} {
-		assert.Equal(t, data, withPHP(t, data, func(_ *shared, s *dynasession.Session) { assert.Empty(t, phpsession.CakeFlashes(s)) }))
+	gaps := `Flash|a:1:{s:5:"flash";a:2:{i:3;` + saved + `i:1;` + saved + `}}`
+	assert.Equal(t, `Flash|a:1:{s:5:"flash";a:3:{i:3;`+saved+`i:1;`+saved+`i:4;`+saved+`}}`, withPHP(t, gaps, flash), "as PHP's [] counts")
+	assert.Equal(t, `Flash|a:2:{s:1:"f";d:0.10000000000000001;s:5:"flash";a:1:{i:0;`+saved+`}}`,
+		withPHP(t, `Flash|a:1:{s:1:"f";d:0.10000000000000001;}`, flash))
+}
+
+func TestCakeFlashes(t *testing.T) {
+	message := func(text string) string {
+		return `a:4:{s:7:"message";s:` + num(int64(len(text))) + `:"` + text + `";s:3:"key";s:5:"flash";s:7:"element";s:13:"flash/success";` +
+			`s:6:"params";a:1:{s:5:"class";s:3:"big";}}`
 	}
+	list := func(pairs ...string) string {
+		return `Flash|a:2:{s:4:"auth";i:1;s:5:"flash";a:` + num(int64(len(pairs))) + `:{` + strings.Join(pairs, "") + `}}`
+	}
+	const empty = `Flash|a:1:{s:4:"auth";i:1;}`
+	take := func(data string, meanwhile ...string) (after string, texts []string) {
+		after = withPHP(t, data, func(sh *shared, s *dynasession.Session) {
+			for _, m := range phpsession.CakeFlashes(s) {
+				assert.Equal(t, "flash", m.Key)
+				texts = append(texts, m.Message)
+			}
+			for _, data := range meanwhile {
+				sh.phpWrites(data)
+			}
+		})
+		return after, texts
+	}
+	for _, test := range []struct {
+		before, meanwhile, after string
+		texts                    []string
+	}{
+		{before: list(`i:0;`+message("a"), `i:1;`+message("b")), after: empty, texts: []string{"a", "b"}},
+		// Another request adds one, or takes one that this one has taken too.
+		{list(`i:0;` + message("a")), list(`i:0;`+message("a"), `i:1;`+message("b")), list(`i:1;` + message("b")), []string{"a"}},
+		{list(`i:0;` + message("a")), list(`i:0;`+message("a"), `i:1;`+message("a")), list(`i:1;` + message("a")), []string{"a"}},
+		{list(`i:0;`+message("a"), `i:1;`+message("b")), list(`i:1;` + message("b")), empty, []string{"a", "b"}},
+		{list(`i:0;` + message("a")), empty, empty, []string{"a"}},
+		// What is no message stays; a plain string is one, which CakePHP could not show.
+		{before: list(`i:0;i:7;`, `i:1;`+message("b")), after: list(`i:0;i:7;`), texts: []string{"b"}},
+		{before: list(`i:0;a:0:{}`), after: list(`i:0;a:0:{}`)},
+		{before: `Flash|a:2:{s:4:"auth";i:1;s:5:"flash";s:5:"plain";}`, after: empty, texts: []string{"plain"}},
+		{before: `Flash|a:2:{s:4:"auth";d:0.10000000000000001;s:5:"flash";s:5:"plain";}`, after: `Flash|a:1:{s:4:"auth";d:0.10000000000000001;}`, texts: []string{"plain"}},
+		{before: `n|i:1;`, after: `n|i:1;`},
+		{before: `Flash|a:0:{}`, after: `Flash|a:0:{}`},
+		{before: `Flash|i:1;`, after: `Flash|i:1;`},
+	} {
+		var meanwhile []string
+		if test.meanwhile != "" {
+			meanwhile = []string{test.meanwhile}
+		}
+		after, texts := take(test.before, meanwhile...)
+		assert.Equal(t, test.after, after, test.before)
+		assert.Equal(t, test.texts, texts, test.before)
+	}
+	withPHP(t, list(`i:0;`+message("a")), func(_ *shared, s *dynasession.Session) {
+		assert.Equal(t, []phpsession.CakeMessage{{Message: "a", Key: "flash", Element: "flash/success", Params: map[string]any{"class": "big"}}}, phpsession.CakeFlashes(s))
+	})
 }
 
 func TestConfigForPHP(t *testing.T) {
@@ -136,4 +211,114 @@ func TestConfigForPHP(t *testing.T) {
 	assert.Equal(t, "app", cfg.Name, "as PHP's handler cuts it")
 	assert.Equal(t, "_app", cfg.Cookie.Name)
 	assert.Less(t, cfg.LockLease.Seconds(), 10.0, "PHP's max_lock_wait_time")
+}
+
+// TestChangeWithReferences compares what Change does with an assignment of PHP's, where references, handles of one
+// object and objects that act as arrays stand beside the path, in it, and in the new value.
+func TestChangeWithReferences(t *testing.T) {
+	php := startPHP(t, "php")
+	twoHandles := func() any {
+		o := &phpsession.Object{Class: "stdClass", Properties: []phpsession.Pair{{"q", &phpsession.Value{int64(1)}}}}
+		return phpsession.Array{{int64(0), &phpsession.Value{o}}, {int64(1), &phpsession.Value{o}}}
+	}
+	twice := func() any {
+		v := &phpsession.Value{"same"}
+		return phpsession.Array{{"x", v}, {"y", v}}
+	}
+	values := map[string]any{
+		"5": 5, `"text"`: "text", "null": nil, "[]": []int{},
+		"(function () { $o = new stdClass; $o->q = 1; return [$o, $o]; })()":         twoHandles(),
+		"(function () { $v = 'same'; $a = ['x' => &$v, 'y' => &$v]; return $a; })()": twice(),
+	}
+	const object = `$o = new stdClass; $o->p = [1, 2]; $o->f = 0.1 + 0.2; `
+	for _, test := range []struct{ made, path, place string }{
+		{`$_SESSION['a'] = ['x' => 1, 'y' => 0.1];`, "a.x", `['a']['x']`},
+		{object + `$_SESSION['a'] = ['x' => $o, 'y' => $o, 'z' => $o];`, "a.x", `['a']['x']`},
+		{object + `$_SESSION['a'] = ['x' => $o, 'y' => $o, 'z' => $o];`, "a.y", `['a']['y']`},
+		{object + `$_SESSION['a'] = ['x' => $o, 'y' => $o, 'z' => $o];`, "a.y.p.0", `['a']['y']->p[0]`},
+		{object + `$_SESSION['a'] = ['x' => $o, 'y' => $o, 'z' => $o];`, "a.y.new.deep.er", `['a']['y']->new['deep']['er']`},
+		{object + `$_SESSION['a'] = ['x' => ['in' => $o], 'y' => $o];`, "a.x", `['a']['x']`},
+		{object + `$_SESSION['a'] = ['x' => ['in' => $o], 'y' => $o];`, "a.b.c", `['a']['b']['c']`},
+		{`$v = [1, 2]; $_SESSION['a'] = ['x' => &$v, 'y' => &$v, 'z' => 3];`, "a.x", `['a']['x']`},
+		{`$v = [1, 2]; $_SESSION['a'] = ['x' => &$v, 'y' => &$v, 'z' => 3];`, "a.y", `['a']['y']`},
+		{`$v = [1, 2]; $_SESSION['a'] = ['x' => &$v, 'y' => &$v, 'z' => 3];`, "a.y.5", `['a']['y'][5]`},
+		{`$v = [1, 2]; $_SESSION['a'] = ['w' => ['n' => &$v], 'y' => &$v, 'z' => &$v];`, "a.w", `['a']['w']`},
+		{`$v = [1]; $_SESSION['a'] = ['w' => ['n' => &$v], 'y' => &$v]; $_SESSION['a']['z'] = &$_SESSION['a']['w'];`, "a.w.k", `['a']['w']['k']`},
+		{object + `$o->self = $o; $_SESSION['a'] = ['x' => $o];`, "a.x.self.p.1", `['a']['x']->self->p[1]`},
+		{object + `$o->self = $o; $_SESSION['a'] = ['x' => $o, 'l' => [$o]];`, "a.x", `['a']['x']`},
+		{`$_SESSION['a'] = ['x' => new ArrayObject(['k' => 1])];`, "a.x.k", `['a']['x']['k']`},
+		{`$_SESSION['a'] = ['x' => new ArrayObject(['k' => 1])];`, "a.x.new", `['a']['x']['new']`},
+		{`$_SESSION['a'] = ['x' => new ArrayObject(['k' => 1]), 'y' => 0.1 + 0.2];`, "a.x.5", `['a']['x'][5]`},
+		{`$_SESSION['a'] = ['x' => new ArrayObject(new ArrayObject([]))];`, "a.x.new", `['a']['x']['new']`},
+	} {
+		for code, v := range values {
+			data := php.change(nil, test.made)
+			require.Empty(t, data.Error)
+			want := php.change(data.Data, `$_SESSION`+test.place+` = `+code+`;`)
+			require.Empty(t, want.Error, test.place)
+			got := changed(t, string(data.Data), test.path, v)
+			seen := php.change([]byte(got), "")
+			require.Empty(t, seen.Error)
+			assert.Equal(t, string(want.Data), string(seen.Data), "%s %s = %s\n%s", test.made, test.path, code, got)
+		}
+	}
+}
+
+func TestChangeKeepsBytes(t *testing.T) {
+	for _, test := range []struct{ before, path, after string }{
+		{ // a reference, and a float as PHP 5 wrote it
+			`r|a:3:{s:1:"f";d:0.10000000000000001;s:1:"a";O:1:"A":0:{}s:1:"b";r:3;}`, "r.x",
+			`r|a:4:{s:1:"f";d:0.10000000000000001;s:1:"a";O:1:"A":0:{}s:1:"b";r:3;s:1:"x";i:5;}`,
+		},
+		{ // an S string and a custom object
+			`r|a:3:{S:1:"\61";C:1:"B":2:{xy}s:1:"c";i:1;s:1:"d";R:3;}`, "r.e.7",
+			`r|a:4:{S:1:"\61";C:1:"B":2:{xy}s:1:"c";i:1;s:1:"d";R:3;s:1:"e";a:1:{i:7;i:5;}}`,
+		},
+		{ // two keys that share: the other one keeps what it had
+			`r|a:1:{s:1:"a";d:0.10000000000000001;}s|a:1:{s:1:"b";R:2;}`, "s.c",
+			`r|a:1:{s:1:"a";d:0.10000000000000001;}s|a:2:{s:1:"b";d:0.10000000000000001;s:1:"c";i:5;}`,
+		},
+		{ // an entity's missing field
+			"e|O:1:\"E\":2:{s:10:\"\x00*\x00_fields\";a:1:{s:2:\"id\";i:1;}s:7:\"\x00*\x00_new\";b:0;}", "e.name",
+			"e|O:1:\"E\":2:{s:10:\"\x00*\x00_fields\";a:2:{s:2:\"id\";i:1;s:4:\"name\";i:5;}s:7:\"\x00*\x00_new\";b:0;}",
+		},
+		{ // a key twice, which PHP never writes: the last one counts
+			`t|a:2:{s:1:"k";i:1;s:1:"k";a:1:{s:1:"x";i:2;}}`, "t.k.x", `t|a:1:{s:1:"k";a:1:{s:1:"x";i:5;}}`,
+		},
+		{`w|O:1:"A":1:{s:1:"5";i:1;}`, "w.7", `w|O:1:"A":2:{s:1:"5";i:1;s:1:"7";i:5;}`},
+	} {
+		assert.Equal(t, test.after, changed(t, test.before, test.path, 5), test.path)
+	}
+}
+
+// TestChangeRefuses: nothing is stored where the value has no place, and v is encoded once.
+func TestChangeRefuses(t *testing.T) {
+	for _, data := range []string{`a|C:1:"B":2:{xy}`, `a|E:3:"S:A";`} {
+		assert.Equal(t, data, withPHPStatus(t, data, 500, func(_ *shared, s *dynasession.Session) { phpsession.Change(s, "a.b", 5) }))
+	}
+	assert.Equal(t, `n|i:1;`, withPHPStatus(t, `n|i:1;`, 500, func(_ *shared, s *dynasession.Session) {
+		phpsession.Change(s, "a.b", func() {})
+	}))
+	assert.Equal(t, `a|a:2:{s:1:"x";i:9;s:1:"y";a:1:{i:0;i:1;}}`, withPHP(t, `a|a:1:{s:1:"x";i:1;}`, func(sh *shared, s *dynasession.Session) {
+		v := []int{1}
+		phpsession.Change(s, "a.y", v)
+		v[0] = 2
+		sh.phpWrites(`a|a:1:{s:1:"x";i:9;}`)
+	}), "as it was at the call")
+
+	// JSON would store {}.
+	srv := dynamotest.NewServer()
+	defer srv.Close()
+	cfg := phpsession.Config("CAKEPHP")
+	cfg.Codec = dynasession.JSON{}
+	sh := share(t, srv.Client(), cfg)
+	sh.phpWrites(`{"a":{"x":1}}`)
+	for _, change := range []func(s *dynasession.Session){
+		func(s *dynasession.Session) { phpsession.Change(s, "a.y", 2) },
+		func(s *dynasession.Session) { phpsession.Change(s, "b.y", 2) },
+		func(s *dynasession.Session) { phpsession.CakeFlash(s, "Saved", "") },
+	} {
+		assert.Equal(t, 500, sh.request(change).Code)
+		assert.Equal(t, `{"a":{"x":1}}`, string(sh.data(sh.item())))
+	}
 }

@@ -1,11 +1,11 @@
 package phpsession
 
 import (
-	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"reflect"
 	"slices"
 	"strconv"
@@ -39,9 +39,8 @@ func unmarshal(data []byte, v any) error {
 	case *lookup:
 		return d.lookup(start, v)
 	case *patch:
-		v.data, v.start = bytes.Clone(d.data), start
-		v.whole = !d.shared && len(d.refs) == 0
-		return d.fillPatch(v)
+		v.data = data
+		return nil
 	}
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
@@ -278,37 +277,57 @@ func (d *decoder) scalar(t *token, rv reflect.Value) error {
 }
 
 // numeric decodes a numeric string as PHP reads it: an int, a float, white space around it (PHP Manual,
-// "Numeric strings"). The extensions mysqli and PDO give numbers as strings.
+// "Numeric strings"). The extensions mysqli and PDO return numbers as strings. An integer that the Go type cannot hold
+// exactly does not decode.
 func numeric(t *token, rv reflect.Value) error {
 	text := strings.Trim(string(t.bytes()), " \t\n\r\v\f")
 	if text == "" || strings.Trim(text, "0123456789+-.eE") != "" { // none of Go's other forms
 		return mismatch(t, rv.Type())
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		f, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+	f, err := strconv.ParseFloat(text, rv.Type().Bits())
+	if rv.CanFloat() {
+		if err != nil || !strings.ContainsAny(text, ".eE") && !isExactly(f, text) {
 			return mismatch(t, rv.Type())
 		}
-		if rv.CanFloat() {
-			rv.SetFloat(f)
-			return nil
-		}
-		if n = int64(f); f >= math.MaxInt64 || f < math.MinInt64 || float64(n) != f {
-			return mismatch(t, rv.Type())
-		}
+		rv.SetFloat(f)
+		return nil
 	}
+	n, ok := wholeNumber(text)
 	switch {
-	case rv.CanFloat():
-		rv.SetFloat(float64(n))
-	case rv.CanInt() && !rv.OverflowInt(n):
-		rv.SetInt(n)
-	case rv.CanUint() && n >= 0 && !rv.OverflowUint(uint64(n)):
-		rv.SetUint(uint64(n))
+	case !ok:
+		return mismatch(t, rv.Type())
+	case rv.CanInt() && n.IsInt64() && !rv.OverflowInt(n.Int64()):
+		rv.SetInt(n.Int64())
+	case rv.CanUint() && n.IsUint64() && !rv.OverflowUint(n.Uint64()):
+		rv.SetUint(n.Uint64())
 	default:
 		return mismatch(t, rv.Type())
 	}
 	return nil
+}
+
+// isExactly reports whether f is the integer that digits stand for.
+func isExactly(f float64, digits string) bool {
+	n, ok := wholeNumber(digits)
+	exact, _ := new(big.Float).SetFloat64(f).Int(nil)
+	return ok && n.Cmp(exact) == 0
+}
+
+// wholeNumber returns the integer of at most 64 bits that a decimal number stands for, if it does.
+func wholeNumber(text string) (*big.Int, bool) {
+	f, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil || math.Abs(f) > math.MaxUint64:
+		return nil, false
+	case math.Abs(f) < 1: // its exponent may be too low for big.Rat
+		mantissa, _, _ := strings.Cut(strings.ToLower(text), "e")
+		return new(big.Int), strings.Trim(mantissa, "+-.0") == ""
+	}
+	r, ok := new(big.Rat).SetString(text)
+	if !ok || !r.IsInt() {
+		return nil, false
+	}
+	return r.Num(), true
 }
 
 // floatText is PHP's string of a float, with its default precision of 14 digits.

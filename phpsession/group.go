@@ -212,3 +212,12 @@ func (g *group) checkValue(pos, depth int) (end int, err error) {
 	}
 	return g.closing(pos)
 }
+
+// end returns where the value at pos ends, which has been checked.
+func (g *group) end(pos int) (int, error) {
+	if end := g.ends[pos]; end > 0 {
+		return int(end), nil
+	}
+	t, err := g.next(pos) // a reference
+	return t.end, err
+}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/dynasession/dynasession"
 )
@@ -14,6 +16,9 @@ type joiner struct {
 	out    []byte
 	slots  int // that have begun, without the session itself
 	groups map[string]*group
+
+	alone   bool    // one value is written, by itself
+	changes changes // of a value that is written alone
 }
 
 // join writes values in order. Each is checked, since what is wrong in one would change what PHP
@@ -147,8 +152,11 @@ func (j *joiner) shared(g *group, pos, depth int) (end int, err error) {
 		j.name('R', int(n))
 		return int(g.ends[pos]), nil
 	}
+	g.slots[pos] = int32(j.slots + 1)
+	if by, ok := j.changes.replaced[pos]; ok {
+		return int(g.ends[pos]), j.insert(by)
+	}
 	j.slots++
-	g.slots[pos] = int32(j.slots)
 	switch {
 	case t.kind == 'r':
 		return t.end, j.object(g, t.n, depth)
@@ -164,7 +172,7 @@ func (j *joiner) shared(g *group, pos, depth int) (end int, err error) {
 // reference writes the R that t is, or what it names.
 func (j *joiner) reference(g *group, t *token, depth int) error {
 	switch {
-	case !t.global && j.format.session == 0:
+	case !t.global && j.format.session == 0 && !j.alone:
 		return errWhole
 	case !t.global:
 		j.name('R', 0)
@@ -194,28 +202,56 @@ func (j *joiner) object(g *group, pos, depth int) error {
 
 // full writes t itself.
 func (j *joiner) full(g *group, t *token, depth int) (end int, err error) {
-	j.out = append(j.out, g.data[t.start:t.end]...)
 	if !t.nested() {
+		j.out = append(j.out, g.data[t.start:t.end]...)
 		return t.end, nil
 	}
 	if depth >= maxDepth && t.level() {
 		return 0, errTooDeep
 	}
+	more, added := j.changes.added[t.start]
+	dropped := j.changes.dropped[t.start]
+	j.head(g, t, added, len(dropped))
 	pos := t.end
 	for range t.n {
 		k, err := g.key(pos)
 		if err != nil {
 			return 0, err
 		}
-		j.out = append(j.out, g.data[pos:k.end]...)
-		if pos, err = j.shared(g, k.end, depth+1); err != nil {
+		if slices.Contains(dropped, k.end) {
+			pos, err = g.end(k.end)
+		} else {
+			j.out = append(j.out, g.data[pos:k.end]...)
+			pos, err = j.shared(g, k.end, depth+1)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
-	if end, err = g.closing(pos); err == nil {
-		j.out = append(j.out, '}')
+	if end, err = g.closing(pos); err != nil {
+		return 0, err
 	}
+	if added {
+		err = j.add(t, more)
+	}
+	j.out = append(j.out, '}')
 	return end, err
+}
+
+// head writes the head of t, an array or object, with the count of the pairs that will follow.
+func (j *joiner) head(g *group, t *token, added bool, dropped int) {
+	head := g.data[t.start:t.end]
+	if !added && dropped == 0 {
+		j.out = append(j.out, head...)
+		return
+	}
+	n := t.n - dropped
+	if added {
+		n++
+	}
+	count := bytes.LastIndexByte(head[:len(head)-len(":{")], ':') + 1
+	j.out = strconv.AppendInt(append(j.out, head[:count]...), int64(n), 10)
+	j.out = append(j.out, ":{"...)
 }
 
 var errTooDeep = fmt.Errorf("phpsession: more than %d levels, which PHP does not read", maxDepth)
