@@ -371,10 +371,10 @@ func alive(x *expression, base *record, now int64) {
 
 // saving says how a save goes about.
 type saving struct {
-	now     int64
-	merge   bool   // it must not pass over what others have written
-	forward bool   // it must not move the expiry back
-	lease   *lease // given up by the same write; nil: none
+	now   int64
+	merge bool // it must not pass over what others have written
+	end   extension
+	lease *lease // given up by the same write; nil: none
 }
 
 // save turns base into next. Without merge, next may get a higher rev.
@@ -407,9 +407,7 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, how sav
 	}
 	alive(x, base, how.now)
 	t.same(x, base, merge)
-	if how.forward {
-		x.cond.append("#e <= :e")
-	}
+	how.end.condition(x)
 	switch {
 	case merge:
 		t.unchanged(x, base)
@@ -494,6 +492,18 @@ func (t *table) touching(base, next *record, now int64) *expression {
 	moving(x, base.expires, next.expires)
 	x.cond.append(notPastEnd)
 	return x
+}
+
+// condition keeps the write from moving the stored expiry back, where it must not.
+func (end extension) condition(x *expression) {
+	switch {
+	case !end.forward:
+	case end.lowers == 0:
+		x.cond.append("#e <= :e")
+	default:
+		x.cond.append("(#e <= :e OR #e = :loaded)")
+		x.num(":loaded", end.lowers)
+	}
 }
 
 // moving holds while moving the expiry to the one that a write sets is right: forward, or, from one
@@ -669,8 +679,9 @@ func (t *table) overwrite(ctx context.Context, tr *trace, r *record, end extensi
 		x.remove.append("#d")
 	}
 	x.cond = clauses(living(x, l, now))
+	end.condition(x)
 	if end.forward {
-		x.cond.append("#e <= :e", notPastEnd)
+		x.cond.append(notPastEnd)
 	}
 	if idle == 0 { // :e was made with it
 		x.cond.append("attribute_not_exists(#n)")

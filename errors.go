@@ -59,7 +59,8 @@ var (
 	ErrTable = errors.New("dynasession: the table is not usable")
 
 	// ErrCredentials: AWS's credentials are missing, have expired or are refused, or their policy does
-	// not allow the call. The text has AWS's own words.
+	// not allow the call. A credential provider that fails counts too; one that does not answer within
+	// Config.Timeout is ErrUnavailable. The text has AWS's own words.
 	ErrCredentials = errors.New("dynasession: AWS refuses the credentials, or there are none")
 
 	// ErrUnavailable: DynamoDB did not answer within Config.Timeout, throttled, or

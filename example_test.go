@@ -840,7 +840,7 @@ func ExampleStore_Sweep() {
 	// Output: 3 0 0 <nil>
 }
 
-// GC is PHP's gc. It reads the whole table, TTL does the same for nothing.
+// GC is PHP's gc. It reads the whole table; DynamoDB's TTL does the same and costs nothing.
 func ExampleStore_GC() {
 	store := exampleStore(dynasession.Config{})
 	deleted, err := store.GC(context.Background(), 0)

@@ -49,7 +49,7 @@ type SweepStats struct {
 // for so long: PHP's gc. It never deletes a session that was used after it was scanned. The last use is
 // worked out from the expiry and this Store's IdleTimeout: after that was raised, a session that was used
 // under the old one looks unused for as long as the two differ, until its next use.
-// DynamoDB's TTL does the first for nothing, in its own time; GC reads the whole table.
+// DynamoDB's TTL does the first too, later and at no cost; GC reads the whole table.
 func (s *Store) GC(ctx context.Context, maxLifetime time.Duration) (deleted int, err error) {
 	stats, err := s.Sweep(ctx, SweepOptions{MaxLifetime: maxLifetime})
 	return stats.Deleted, err

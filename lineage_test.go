@@ -427,6 +427,46 @@ func TestTwoIdleTimeouts(t *testing.T) {
 	}
 }
 
+// TestLoweredByTwoClocks: of two servers that lower an expiry which is too far away, the one whose clock is behind
+// does not end the session before the other's use has.
+func TestLoweredByTwoClocks(t *testing.T) {
+	const idle = 10 * time.Minute
+	for _, policy := range policies {
+		for _, path := range []string{"/slow", "/write"} {
+			if policy == dynasession.Lock && path == "/slow" {
+				continue // the other request waits until this one has saved
+			}
+			t.Run(fmt.Sprintf("%v%s", policy, path), func(t *testing.T) {
+				clocksApart(t, 30*time.Second, dynasession.Config{Concurrency: policy, IdleTimeout: idle}, func(c *twoClocks) {
+					b := newBrowser(c.t, c.ahead)
+					b.ok("/new")
+					item := c.item()
+					item["expires"] = num(epochText(c.now().Add(12 * time.Hour)))
+					putItem(c.t, c.backend, c.table, item)
+					lower := func() { askAs(c.ahead, b.cookie(), "/") }
+					if path == "/write" {
+						behind := c.timed.apart(dynasession.Config{Concurrency: policy, IdleTimeout: idle}, -15*time.Second)
+						first := true
+						c.calls.intercept(func(call *call) (*http.Response, error) {
+							res, err := call.send()
+							if first { // it is refused and shows the expiry; what comes of that is late
+								first = false
+								lower()
+							}
+							return res, err
+						})
+						require.NoError(c.t, behind.Write(c.t.Context(), b.cookie(), []byte(`{}`)))
+					} else {
+						c.inside = lower
+						askAs(c.behind, b.cookie(), path)
+					}
+					assert.Equal(c.t, epochText(c.nowAhead().Add(idle)), attr(c.item(), "expires"))
+				})
+			})
+		}
+	}
+}
+
 // TestPHPMovedExpires: PHP's lifetime is its own, but for the absolute end.
 func TestPHPMovedExpires(t *testing.T) {
 	for _, policy := range policies {

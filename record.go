@@ -121,7 +121,8 @@ func (l rules) tooFar(r *record, now int64) bool {
 // extension is an expiry that a write sets.
 type extension struct {
 	expires int64
-	forward bool // the write must not move the stored expiry back
+	forward bool  // the write must not move the stored expiry back
+	lowers  int64 // if forward, the one stored expiry that it may lower; 0 for none
 }
 
 // extend returns the expiry that a use of r at now sets, when the session then has a. A server
@@ -131,14 +132,14 @@ type extension struct {
 func (l rules) extend(r *record, a attrs, now int64) extension {
 	was, a := l.stamped(r.attrs, now), l.stamped(a, now)
 	expires := l.expiry(a, now)
-	if l.tooFar(r, now) || a.idle != was.idle || a.born != was.born {
+	if a.idle != was.idle || a.born != was.born {
 		return extension{expires: expires}
 	}
-	end := l.absolute(a, now)
-	return extension{
-		expires: min(max(r.expires, expires), end),
-		forward: a.until == was.until && r.expires <= end,
+	moved, end := a.until != was.until, l.absolute(a, now)
+	if l.tooFar(r, now) {
+		return extension{expires, !moved, r.expires} // others may have lowered it already
 	}
+	return extension{expires: min(max(r.expires, expires), end), forward: !moved && r.expires <= end}
 }
 
 // touchDue reports whether the stored expiry is old enough to be written again, or too far away.

@@ -490,7 +490,7 @@ func (a *attempt) trySave(ctx context.Context, attrs attrs, end extension, now i
 	if err := s.encode(next, &a.vals); err != nil {
 		return nil, err
 	}
-	how := saving{now: now, merge: s.cfg.Concurrency != LastWriteWins, forward: end.forward, lease: a.lease}
+	how := saving{now: now, merge: s.cfg.Concurrency != LastWriteWins, end: end, lease: a.lease}
 	return next, s.table.save(ctx, &a.op.trace, a.base, next, how)
 }
 

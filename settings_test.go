@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -107,6 +108,20 @@ func TestCredentials(t *testing.T) {
 	require.ErrorIs(t, err, dynasession.ErrCredentials)
 	require.ErrorContains(t, err, "no EC2 IMDS role found")
 	require.ErrorIs(t, s.Open(t.Context()), dynasession.ErrCredentials)
+
+	synctest.Test(t, func(t *testing.T) { // a metadata service that does not answer
+		slow := dynamodb.New(embedded(t).client.Options(), func(o *dynamodb.Options) {
+			o.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+				<-ctx.Done()
+				return aws.Credentials{}, ctx.Err()
+			})
+		})
+		s, err := dynasession.New(slow, dynasession.Config{})
+		require.NoError(t, err)
+		_, err = s.Read(t.Context(), s.CreateID())
+		require.ErrorIs(t, err, dynasession.ErrUnavailable)
+		assert.NotErrorIs(t, err, dynasession.ErrCredentials)
+	})
 }
 
 func TestMissingTableNamesTheRegion(t *testing.T) {

@@ -188,7 +188,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 		return err
 	}
 	var seen *record // the live item of the last refusal
-	idle, end := int64(0), extension{r.expires, true}
+	idle, end := int64(0), extension{expires: r.expires, forward: true}
 	for pause := (backoff{}); pause.tries < maxTries; {
 		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.overwrite(ctx, &op.trace, r, end, idle, s.rules, now) }))
 		if err != nil || refused == nil {
@@ -206,7 +206,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 			}
 			continue
 		}
-		seen, idle, end = nil, 0, extension{r.expires, true}
+		seen, idle, end = nil, 0, extension{expires: r.expires, forward: true}
 		if r.marks == "" {
 			r.marks = newMark()
 		}

@@ -162,11 +162,13 @@ func isKey(t, k *token, name string) bool {
 	return fmt.Sprint(propertyName(t, pairKey(t, k))) == name
 }
 
-// KeepAlive keeps the session alive for CakePHP, which ends a session by its own clock in Config.time: it
-// sets that to now when it is older than age, which costs a write. A minute is a good age. Call it in Go's
-// handlers, before they read the session, for users whom PHP does not see for a while. A session without
-// Config.time is left as it is. One whose Config.time is older than the session's idle timeout is over for
-// CakePHP, and is ended here too: session_lifetime, Session.timeout and Config.IdleTimeout must be the same.
+// KeepAlive keeps the session alive for CakePHP, which ends a session by a clock of its own, Config.time. KeepAlive
+// sets it to now if it is older than age, which costs a write; a minute is a good age. Call it in Go's handlers, before
+// they read the session, for users whom PHP does not see for a while.
+//
+// A session without Config.time is left as it is. One whose Config.time is older than [dynasession.Session.IdleTimeout]
+// is over for CakePHP, and KeepAlive destroys it. So session_lifetime, Session.timeout and Config.IdleTimeout must be
+// the same. A session that [dynasession.Session.Remember] lets last longer lasts as long for CakePHP too.
 func KeepAlive(s *dynasession.Session, age time.Duration) {
 	now := time.Now()
 	stored, _ := Lookup[any](s, "Config.time")

@@ -41,6 +41,7 @@ var expiries = []expiryScenario{
 	{name: "clocks apart", servers: [2]server{{6, 1}, {6, -1}}, begin: 6},
 	{name: "clocks apart, the slow one's first", servers: [2]server{{6, -1}, {6, 1}}, begin: 5},
 	{name: "made under a longer time", servers: [2]server{{6, 0}, {6, 0}}, begin: 40},
+	{name: "made under a longer time, clocks apart", servers: [2]server{{6, 1}, {6, -1}}, begin: 40},
 	{name: "two settings", servers: [2]server{{6, 0}, {30, 0}}, begin: 30},
 	{name: "two settings, clocks apart", servers: [2]server{{6, 1}, {30, -1}}, begin: 30},
 }
@@ -115,6 +116,7 @@ var expiryAblations = map[clause]violation{
 	forwardOnly: "a slow clock ends the session earlier for the others",
 	touchesGrow: "a slow clock ends the session earlier for the others",
 	lowersFar:   "a use leaves an expiry beyond its server's setting",
+	lowersSeen:  "a slow clock ends the session earlier for the others",
 	hasMargin:   "a slow clock ends the session earlier for the others",
 }
 
