@@ -187,7 +187,7 @@ func KeepAlive(s *dynasession.Session, age time.Duration) {
 			return err
 		}
 		var stored any
-		if _, err := e.decoder.value(at, 0, reflect.ValueOf(&stored).Elem()); err != nil {
+		if _, err := e.value(at, 0, reflect.ValueOf(&stored).Elem()); err != nil {
 			return err
 		}
 		if seen, ok := seconds(stored); ok && seen >= now.Unix() {
