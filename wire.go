@@ -9,7 +9,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
@@ -119,9 +118,7 @@ func answerChecker(sums bool) middleware.DeserializeMiddleware {
 		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 			out, meta, err := next.HandleDeserialize(ctx, in)
 			if resp, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil {
-				if err = checkAnswer(resp, sums); err == nil {
-					err = offer(ctx, resp)
-				}
+				err = checkAnswer(resp, sums)
 			}
 			return out, meta, err
 		})
@@ -147,108 +144,6 @@ func checkAnswer(resp *smithyhttp.Response, sums bool) error {
 	body.object = resp.StatusCode/100 == 2 && !strings.HasSuffix(resp.Header.Get("Content-Type"), "/cbor")
 	resp.Body = body
 	return nil
-}
-
-// A taker reads the answer to one call, if it has the usual form. What it takes, the SDK need not read.
-type taker interface{ take(body []byte) bool }
-
-// offer has the call's taker, if it has one, look at the whole answer first.
-func offer(ctx context.Context, resp *smithyhttp.Response) error {
-	tr, ok := ctx.Value(traceKey{}).(*trace)
-	if !ok || tr.taker == nil || resp.StatusCode/100 != 2 {
-		return nil
-	}
-	body := buffers.Get().(*bytes.Buffer)
-	defer buffers.Put(body)
-	body.Reset()
-	if _, err := body.ReadFrom(resp.Body); err != nil {
-		return err
-	}
-	left := "{}"
-	if !tr.taker.take(body.Bytes()) {
-		left = body.String()
-	}
-	resp.Body = &readCloser{strings.NewReader(left), resp.Body}
-	return nil
-}
-
-// ownRequests has the Store write the usual requests by itself, in the SDK's place: from the first on that
-// the SDK has written as they are. A later SDK may speak another protocol than JSON.
-type ownRequests struct{ json atomic.Bool }
-
-func (o *ownRequests) add(stack *middleware.Stack) error {
-	own := &serializer{requests: o}
-	if sdk, err := stack.Serialize.Swap("OperationSerializer", own); err == nil {
-		own.sdk = sdk
-	}
-	return nil // of another SDK, which writes them all
-}
-
-const (
-	targetPrefix = "DynamoDB_20120810."
-	contentType  = "application/x-amz-json-1.0"
-)
-
-// learn looks at a request that the SDK has written.
-func (o *ownRequests) learn(next middleware.SerializeHandler) middleware.SerializeHandler {
-	return middleware.SerializeHandlerFunc(func(ctx context.Context, in middleware.SerializeInput) (middleware.SerializeOutput, middleware.Metadata, error) {
-		if req, ok := in.Request.(*smithyhttp.Request); ok && req.Header.Get("Content-Type") == contentType &&
-			req.Header.Get("X-Amz-Target") == targetPrefix+middleware.GetOperationName(ctx) {
-			o.json.Swap(true)
-		}
-		return next.HandleSerialize(ctx, in)
-	})
-}
-
-// serializer writes the usual requests, and leaves the others to the SDK's.
-type serializer struct {
-	requests *ownRequests
-	sdk      middleware.SerializeMiddleware
-}
-
-func (*serializer) ID() string { return "DynasessionRequests" }
-
-func (s *serializer) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
-	if !s.requests.json.Load() {
-		return s.sdk.HandleSerialize(ctx, in, s.requests.learn(next))
-	}
-	req, ok := in.Request.(*smithyhttp.Request)
-	var body []byte
-	if ok {
-		body, ok = requestBody(in.Parameters)
-	}
-	if !ok {
-		return s.sdk.HandleSerialize(ctx, in, next)
-	}
-	whole, err := req.SetStream(bytes.NewReader(body))
-	if err != nil {
-		return middleware.SerializeOutput{}, middleware.Metadata{}, err
-	}
-	whole.Method = "POST"
-	if whole.URL.Path == "" { // the older kind of endpoint resolver has set it
-		whole.URL.Path = "/"
-	}
-	// Both values are of one allocation.
-	lines := []string{targetPrefix + middleware.GetOperationName(ctx), contentType}
-	whole.Header["X-Amz-Target"], whole.Header["Content-Type"] = lines[:1:1], lines[1:]
-	*req = *whole
-	return next.HandleSerialize(ctx, in)
-}
-
-// requestBody gives a call's input in a buffer of its own, since a transport may read it for longer
-// than the call lasts.
-func requestBody(input any) (body []byte, ok bool) {
-	room := scratch.Get().(*[]byte)
-	defer scratch.Put(room)
-	if *room, ok = appendInput((*room)[:0], input); !ok {
-		return nil, false
-	}
-	return bytes.Clone(*room), true
-}
-
-type readCloser struct {
-	io.Reader
-	io.Closer
 }
 
 func brokeOff(err error) error { return &wireError{"broke off: " + err.Error(), err} }
