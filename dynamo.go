@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 // table speaks DynamoDB's data operations, and nothing but them. Its conditions are the
@@ -678,7 +680,7 @@ func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record,
 		request.Keys = append(request.Keys, t.key(key))
 		asked[key] = true
 	}
-	for pause := (backoff{}); len(request.Keys) > 0; {
+	for wait := (pause.Backoff{}); len(request.Keys) > 0; {
 		out, err := t.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
 			RequestItems:           map[string]types.KeysAndAttributes{t.name: request},
 			ReturnConsumedCapacity: t.capacity(),
@@ -704,7 +706,7 @@ func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record,
 			request.Keys = left.Keys
 		}
 		if len(request.Keys) > 0 {
-			if err := pause.wait(ctx); err != nil {
+			if err := wait.Wait(ctx); err != nil {
 				return nil, unavailable("BatchGetItem", err)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 const (
@@ -250,10 +252,10 @@ func (sw *sweep) write(ctx context.Context, f func(context.Context, *trace) erro
 // call makes one call, patiently, and counts its units.
 func (sw *sweep) call(ctx context.Context, tr *trace, f func(context.Context) error) error {
 	began := sw.store.now()
-	for pause := (backoff{}); ; {
+	for wait := (pause.Backoff{}); ; {
 		err := f(ctx)
 		failing := errors.Is(err, ErrUnavailable) && sw.store.now().Sub(began) < sweepPatience*sw.store.cfg.Timeout
-		if failing && pause.wait(ctx) == nil {
+		if failing && wait.Wait(ctx) == nil {
 			continue
 		}
 		sw.mu.Lock()
@@ -273,7 +275,7 @@ func (sw *sweep) pace(ctx context.Context) error {
 	spent := sw.stats.ReadUnits + sw.stats.WriteUnits
 	sw.mu.Unlock()
 	due := sw.began.Add(time.Duration(spent / sw.opts.UnitsPerSecond * float64(time.Second)))
-	return sleep(ctx, due.Sub(sw.store.now()))
+	return pause.For(ctx, due.Sub(sw.store.now()))
 }
 
 func (sw *sweep) tell(page SweepStats) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 // A ghost is a request whose cookie names a tombstone: its session was renewed under another id a
@@ -81,7 +83,7 @@ func (s *Store) signInGhost(ctx context.Context, w *work, now int64) (_ *stored,
 		s.table.prepareGhost(g)
 	}
 	lost := w.unsure != nil
-	for pause := (backoff{}); ; {
+	for wait := (pause.Backoff{}); ; {
 		done, err := s.tryGhost(ctx, op, g)
 		lost = lost || op.unanswered
 		switch {
@@ -97,8 +99,8 @@ func (s *Store) signInGhost(ctx context.Context, w *work, now int64) (_ *stored,
 			return nil, err
 		}
 		op.conflicts++
-		if pause.tries >= maxTries || pause.wait(ctx) != nil {
-			return nil, s.gaveUp(w.ghost.key, pause.tries, err)
+		if wait.Tries >= maxTries || wait.Wait(ctx) != nil {
+			return nil, s.gaveUp(w.ghost.key, wait.Tries, err)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 // ticket is what a request's cookie asks for: a session, no older than rev.
@@ -97,25 +99,24 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, ErrLocked)
 	defer cancel()
 
-	turn, leave := s.locks.enter(key)
+	turn, leave := s.locks.Join(key)
 	select {
 	case <-turn:
 	case <-wait.Done():
 		leave()
 		return nil, nil, s.notLocked(wait, key, ErrLocked)
 	}
-	var pause poll
+	var poll pause.Poll
 	var seen *record
-	locked := s.locks.wasLocked(key)
-	if s.locks.told(key) == nil && s.rivals.has(key) {
-		seen, err = s.look(wait, op, key, &pause)
+	before := s.locks.Handed(key)
+	if !before.passedOn && s.contended.Has(key) {
+		seen, err = s.look(wait, op, key, &poll)
 	}
 	for err == nil {
 		if seen != nil {
-			s.locks.tell(key, nil)
-			s.locks.noteLocked(key)
-			s.rivals.note(key, 0)
-			if err = s.awaitFree(wait, op, seen, &pause); err != nil {
+			s.locks.Hand(key, lockHint{locked: true})
+			s.contended.Note(key, 0)
+			if err = s.awaitFree(wait, op, seen, &poll); err != nil {
 				break
 			}
 		}
@@ -132,12 +133,12 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 			break
 		}
 		op.conflicts++
-		pause.lost++
+		poll.Lost++
 	}
 	leave()
 	if err != nil && wait.Err() != nil {
 		state := ErrUnavailable // nobody has told that there is a lock
-		if locked || seen != nil || op.conflicts > 0 {
+		if before.locked || seen != nil || op.conflicts > 0 {
 			state = ErrLocked
 		}
 		err = s.notLocked(wait, key, state)
@@ -178,8 +179,7 @@ func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leav
 		op.readUnits += call.readUnits
 		op.writeUnits += call.writeUnits
 		if a.l != nil {
-			s.locks.noteLocked(key)
-			s.locks.tell(key, a.r) // the next of this process need not look: it is passed on
+			s.locks.Hand(key, lockHint{locked: true, passedOn: true})
 			a.l.hold(leave, time.Duration(a.l.end-s.now().UnixMilli())*time.Millisecond)
 		}
 		return a.r, a.l, a.seen, a.err
@@ -228,7 +228,7 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 
 // awaitFree polls until the lock that was seen looks free. A lock without an end, PHP's,
 // is given one first: its holder may be dead.
-func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, pause *poll) (err error) {
+func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, poll *pause.Poll) (err error) {
 	for key := seen.key; seen != nil && err == nil; {
 		if seen.lock != 0 && seen.lock < leaseFrom {
 			now := s.now()
@@ -239,10 +239,10 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, paus
 				return err
 			}
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := poll.Wait(ctx); err != nil {
 			return err
 		}
-		seen, err = s.look(ctx, op, key, pause)
+		seen, err = s.look(ctx, op, key, poll)
 	}
 	return err
 }
@@ -250,7 +250,7 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, paus
 // look gives the item if it is locked. None means free, or gone, as far as this replica
 // knows: a try will tell. A lock that looks free is looked at again: another process may be
 // passing it on to its own next, and a try that is refused costs ten looks.
-func (s *Store) look(ctx context.Context, op *operation, key string, pause *poll) (*record, error) {
+func (s *Store) look(ctx context.Context, op *operation, key string, poll *pause.Poll) (*record, error) {
 	for again := false; ; again = true {
 		begin := s.now()
 		call, cancel := s.oneCall(ctx)
@@ -267,7 +267,7 @@ func (s *Store) look(ctx context.Context, op *operation, key string, pause *poll
 		case again:
 			return nil, nil
 		}
-		if err := pause.confirm(ctx, now.Sub(begin)); err != nil {
+		if err := poll.Confirm(ctx, now.Sub(begin)); err != nil {
 			return nil, err
 		}
 	}

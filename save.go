@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 // maxTries bounds how often a save merges with what others have written and tries again,
@@ -258,7 +260,7 @@ func (s *Store) keep(ctx context.Context, w *work) *stored {
 // touchedBeside reports whether another request, that has loaded the same expiry, moves it. It may
 // fail: that costs nothing as long as there is time for the next request.
 func (s *Store) touchedBeside(r, next *record, now int64) bool {
-	first := s.touches.note(r.key, r.expires)
+	first := s.touching.Note(r.key, r.expires)
 	return !first && r.expires-now > (next.expires-now)/2
 }
 
@@ -266,7 +268,7 @@ func (s *Store) touchesRest() bool { return s.now().UnixNano() < s.restUntil.Loa
 
 // restTouches lets nothing be touched for a while, and logs why.
 func (s *Store) restTouches(ctx context.Context, key string, err error) {
-	s.touches.forget(key)
+	s.touching.Forget(key)
 	until, now := s.restUntil.Load(), s.now()
 	if now.UnixNano() < until || !s.restUntil.CompareAndSwap(until, now.Add(touchRest).UnixNano()) {
 		return // another has
@@ -360,7 +362,7 @@ type attempt struct {
 	busy     error  // why the last try said nothing of the item; nil: it did
 	renewal  *renewal
 	newID    string
-	pause    backoff
+	pause    pause.Backoff
 	leave    func() // the lane of those in this process that were refused; nil before
 }
 
@@ -369,8 +371,8 @@ func (a *attempt) prepare(ctx context.Context) (*stored, error) {
 	if a.leave == nil {
 		return a.enterLane(ctx)
 	}
-	if a.pause.tries >= maxTries || a.pause.wait(ctx) != nil {
-		return nil, a.store.gaveUp(a.base.key, a.pause.tries, a.busy)
+	if a.pause.Tries >= maxTries || a.pause.Wait(ctx) != nil {
+		return nil, a.store.gaveUp(a.base.key, a.pause.Tries, a.busy)
 	}
 	return nil, nil
 }
@@ -399,7 +401,7 @@ func (a *attempt) remember(err error) {
 // it still holds, but spares the writes that would be refused.
 func (a *attempt) enterLane(ctx context.Context) (*stored, error) {
 	key := a.base.key
-	turn, leave := a.store.merges.enter(key)
+	turn, leave := a.store.merges.Join(key)
 	a.leave = leave
 	select {
 	case <-turn:
@@ -410,7 +412,7 @@ func (a *attempt) enterLane(ctx context.Context) (*stored, error) {
 	if a.store.cfg.Concurrency != Merge || a.lease != nil || a.renewal != nil {
 		return nil, nil
 	}
-	if last := a.store.merges.told(key); last != nil && last.rev > a.base.rev && last.creation() == a.base.creation() {
+	if last := a.store.merges.Handed(key); last != nil && last.rev > a.base.rev && last.creation() == a.base.creation() {
 		return a.rebase(last, a.store.now().Unix())
 	}
 	return nil, nil
@@ -418,7 +420,7 @@ func (a *attempt) enterLane(ctx context.Context) (*stored, error) {
 
 func (a *attempt) tell(now *stored) {
 	if a.leave != nil && now != nil && now.rec.key == a.base.key {
-		a.store.merges.tell(a.base.key, now.rec)
+		a.store.merges.Hand(a.base.key, now.rec)
 	}
 }
 

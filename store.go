@@ -11,6 +11,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/dynasession/dynasession/internal/keyed"
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 // SaveHandler is Go's form of PHP's SessionHandlerInterface
@@ -30,17 +33,17 @@ var _ SaveHandler = (*Store)(nil)
 // A Store keeps sessions in a DynamoDB table. It is made by [New] or [FromEnv], has no
 // goroutines of its own, and is safe for concurrent use. A program needs one.
 type Store struct {
-	cfg     Config
-	client  *dynamodb.Client // for the table itself
-	table   *table
-	keys    keyspace
-	rules   rules
-	sealer  sealer
-	cookie  cookieMaker
-	locks   lanes  // by key: who waits for the lock
-	rivals  recent // whose lock another process has had
-	merges  lanes  // by key: who was refused, and saves again
-	touches recent // from what the expiry was moved
+	cfg       Config
+	client    *dynamodb.Client // for the table itself
+	table     *table
+	keys      keyspace
+	rules     rules
+	sealer    sealer
+	cookie    cookieMaker
+	locks     keyed.Queue[lockHint] // by key: the requests that wait for its lock
+	contended keyed.Memory          // the keys whose lock another process held a moment ago
+	merges    keyed.Queue[*record]  // by key: the saves that were refused, and the item that the last one stored
+	touching  keyed.Memory          // by key: the expiry that this process is moving
 
 	restUntil atomic.Int64 // epoch nanoseconds: nothing is touched before
 	unlocked  sync.Once    // logs that PHP locks, and this store does not
@@ -80,10 +83,10 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 			compress: !cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
 			bare:     cfg.ForeignWriters && cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
 		},
-		cookie:  newCookieMaker(&cfg),
-		rivals:  recent{keep: rivalFor},
-		touches: recent{keep: touchFor},
-		now:     time.Now,
+		cookie:    newCookieMaker(&cfg),
+		contended: keyed.Memory{Keep: contendedFor},
+		touching:  keyed.Memory{Keep: touchFor},
+		now:       time.Now,
 	}
 	s.cfg.EncryptionKeys = nil // the sealer has them
 	return s, nil
@@ -189,7 +192,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	}
 	var seen *record // the live item of the last refusal
 	idle, end := int64(0), extension{expires: r.expires, forward: true}
-	for pause := (backoff{}); pause.tries < maxTries; {
+	for wait := (pause.Backoff{}); wait.Tries < maxTries; {
 		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.overwrite(ctx, &op.trace, r, end, idle, s.rules, now) }))
 		if err != nil || refused == nil {
 			return s.unwritable(key, err)
@@ -201,7 +204,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 			// It ends at another time than a new session would.
 			seen, end, idle = old, s.rules.extend(old, old.attrs, now), old.attrs.idle
 			op.conflicts++
-			if err := pause.wait(ctx); err != nil {
+			if err := wait.Wait(ctx); err != nil {
 				break
 			}
 			continue
@@ -215,7 +218,7 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 			return err
 		}
 		op.conflicts++
-		if err := pause.wait(ctx); err != nil {
+		if err := wait.Wait(ctx); err != nil {
 			break
 		}
 	}
@@ -287,7 +290,7 @@ func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	now := s.now().Unix()
 	loaded, expires := int64(0), now+s.rules.idle
 	var seen *record
-	for pause := (backoff{}); pause.tries < maxTries; {
+	for wait := (pause.Backoff{}); wait.Tries < maxTries; {
 		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.extend(ctx, &op.trace, key, loaded, expires, s.rules, now) }))
 		if err != nil || refused == nil {
 			return err
@@ -308,7 +311,7 @@ func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 		if seen, loaded, expires = old, old.expires, e; !again {
 			continue
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := wait.Wait(ctx); err != nil {
 			break
 		}
 	}
@@ -474,13 +477,13 @@ func (op *operation) end(err error) {
 // untilFree repeats a write without a condition for as long as transactions on its item
 // are in its way.
 func (op *operation) untilFree(ctx context.Context, write func() error) error {
-	for pause := (backoff{}); ; {
+	for wait := (pause.Backoff{}); ; {
 		err := write()
 		if !errors.Is(err, errBusy) {
 			return err
 		}
 		op.conflicts++
-		if pause.wait(ctx) != nil {
+		if wait.Wait(ctx) != nil {
 			return unavailable(op.name, err)
 		}
 	}

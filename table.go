@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 // CreateTable makes the table: on-demand billing, deletion protection, TTL on the expiry
@@ -44,7 +46,7 @@ func (s *Store) makeTable(ctx context.Context) error {
 // deleted is made anew.
 func (s *Store) awaitTable(ctx context.Context) error {
 	deleting := false
-	for pause := (poll{}); ; {
+	for poll := (pause.Poll{}); ; {
 		table, err := s.describe(ctx)
 		switch {
 		case err != nil && !errors.Is(err, ErrTable): // a new table may not show at once
@@ -60,7 +62,7 @@ func (s *Store) awaitTable(ctx context.Context) error {
 		default: // Open tells if it is not ACTIVE
 			return nil
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := poll.Wait(ctx); err != nil {
 			return fmt.Errorf("dynasession: waiting for table %q: %w", s.cfg.Table, err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/dynasession/dynasession/internal/pause"
 )
 
 // An Info is one of a user's sessions: "your devices".
@@ -157,7 +159,7 @@ func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bo
 		if quiet == 2 {
 			break
 		}
-		if err := sleep(ctx, userPause+rand.N(userPause/4)); err != nil {
+		if err := pause.For(ctx, userPause+rand.N(userPause/4)); err != nil {
 			return ended, fmt.Errorf("dynasession: DestroyUser: %w", err)
 		}
 	}
