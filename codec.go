@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/dynasession/dynasession/internal/jsonscan"
 )
 
 // A KeyValue is one key of a session and its encoded value.
@@ -59,8 +61,8 @@ func (JSON) Marshal(v any) ([]byte, error) {
 	if _, raw := v.(json.RawMessage); !raw && hasReplaced(value) || !utf8.Valid(value) {
 		return nil, &codecError{fmt.Sprintf("a %T has a string that is not UTF-8: use []byte", v), nil}
 	}
-	if len(value) > maxDepth {
-		if _, ok := scanValue(value, 0, 1); !ok { // encoding/json writes what it does not read
+	if len(value) > jsonscan.MaxDepth {
+		if _, ok := jsonscan.Value(value, 0, 1); !ok { // encoding/json writes what it does not read
 			return nil, &codecError{fmt.Sprintf("a %T is nested too deeply for JSON", v), nil}
 		}
 	}
@@ -164,42 +166,42 @@ var errNotJSON = errors.New("not valid JSON")
 // Split takes a JSON object apart. Its values alias data. A key that is there
 // twice is an error: readers would disagree about which one counts.
 func (JSON) Split(data []byte) ([]KeyValue, error) {
-	i := skipSpace(data, 0)
-	if peek(data, i) != '{' {
+	i := jsonscan.Space(data, 0)
+	if jsonscan.Peek(data, i) != '{' {
 		return nil, errors.New("not a JSON object")
 	}
 	var values []KeyValue
 	keys := keyBuffers.Get().(*keyBuffer)
 	defer keys.free()
-	i = skipSpace(data, i+1)
-	for more := peek(data, i) != '}'; more; {
-		end, ok := scanText(data, i)
+	i = jsonscan.Space(data, i+1)
+	for more := jsonscan.Peek(data, i) != '}'; more; {
+		end, ok := jsonscan.String(data, i)
 		if !ok {
 			return nil, errNotJSON
 		}
 		if err := keys.add(data[i:end]); err != nil {
 			return nil, err
 		}
-		from, ok := scanColon(data, end)
+		from, ok := jsonscan.Colon(data, end)
 		if !ok {
 			return nil, errNotJSON
 		}
-		if i, ok = scanValue(data, from, 1); !ok {
+		if i, ok = jsonscan.Value(data, from, 1); !ok {
 			return nil, errNotJSON
 		}
 		if values == nil {
 			values = make([]KeyValue, 0, 8)
 		}
 		values = append(values, KeyValue{Value: data[from:i:i]})
-		if i = skipSpace(data, i); peek(data, i) == ',' {
-			i = skipSpace(data, i+1)
+		if i = jsonscan.Space(data, i); jsonscan.Peek(data, i) == ',' {
+			i = jsonscan.Space(data, i+1)
 			continue
 		}
-		if more = false; peek(data, i) != '}' {
+		if more = false; jsonscan.Peek(data, i) != '}' {
 			return nil, errNotJSON
 		}
 	}
-	if skipSpace(data, i+1) < len(data) {
+	if jsonscan.Space(data, i+1) < len(data) {
 		return nil, errNotJSON
 	}
 	keys.fill(values)
