@@ -587,14 +587,14 @@ func TestNewCopiesConfig(t *testing.T) {
 	cfg := Config{EncryptionKeys: [][]byte{first}}
 	store, err := New(dynamotest.Start(t), cfg)
 	require.NoError(t, err)
-	sealed, err := store.sealer.seal([]byte("hello"), "k", 0)
+	sealed, err := store.sealer.Seal([]byte("hello"), "k", 0)
 	require.NoError(t, err)
 
 	first[0] ^= 0xff
 	cfg.EncryptionKeys[0] = bytes.Clone(envKey2)
 	cfg.Table = "other"
 
-	plain, err := store.sealer.open(sealed, "k")
+	plain, err := store.sealer.Open(sealed, "k")
 	require.NoError(t, err)
 	assert.Equal(t, "hello", string(plain))
 	assert.Equal(t, "sessions", store.table.name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -203,6 +204,9 @@ func (s *Store) encode(r *record, vals *values) error {
 	}
 	return s.fill(r, data)
 }
+
+// scratch has room for bytes that nobody keeps.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // encodeJSON joins the values where nobody keeps them: most sessions are stored in another form.
 func (s *Store) encodeJSON(r *record, list []KeyValue) error {

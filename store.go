@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynasession/dynasession/internal/keyed"
 	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/seal"
 )
 
 // SaveHandler is Go's form of PHP's SessionHandlerInterface
@@ -38,7 +39,7 @@ type Store struct {
 	table     *table
 	keys      keyspace
 	rules     rules
-	sealer    sealer
+	sealer    seal.Sealer
 	cookie    cookieMaker
 	locks     keyed.Queue[lockHint] // by key: the requests that wait for its lock
 	contended keyed.Memory          // the keys whose lock another process held a moment ago
@@ -78,10 +79,10 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 			notBefore:  notBefore(cfg.NotBefore),
 			foreign:    cfg.ForeignWriters,
 		},
-		sealer: sealer{
-			keys:     cfg.EncryptionKeys,
-			compress: !cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
-			bare:     cfg.ForeignWriters && cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
+		sealer: seal.Sealer{
+			Keys:     cfg.EncryptionKeys,
+			Compress: !cfg.NoCompression,
+			Bare:     cfg.ForeignWriters && cfg.NoCompression && len(cfg.EncryptionKeys) == 0,
 		},
 		cookie:    newCookieMaker(&cfg),
 		contended: keyed.Memory{Keep: contendedFor},
@@ -366,9 +367,9 @@ func (s *Store) open(r *record) ([]byte, error) {
 	if r.alien {
 		return nil, corrupt(s.keys.ref(r.key), errAlien)
 	}
-	data, err := s.sealer.open(r.data, r.key)
+	data, err := s.sealer.Open(r.data, r.key)
 	switch {
-	case errors.Is(err, errInflate):
+	case errors.Is(err, seal.ErrInflate):
 		return nil, corrupt(s.keys.ref(r.key), err)
 	case err != nil: // another server may have the key, or know the form
 		return nil, corruptHere(s.keys.ref(r.key), err)
@@ -395,12 +396,15 @@ func (s *Store) fill(r *record, data []byte) (err error) {
 	if s.cfg.Concurrency == Lock && r.lock == 0 {
 		rest += lockRoom // every request writes the item with its lock
 	}
-	r.data, err = s.sealer.seal(data, r.key, rest)
+	if size := rest + len(data); size > maxItem {
+		return tooLarge(size, maxItem)
+	}
+	r.data, err = s.sealer.Seal(data, r.key, rest)
 	if err != nil {
 		return err
 	}
 	r.binary = r.data != nil && storeAsBinary(r.data, s.cfg.BinaryData)
-	if r.binary && s.sealer.bare && !s.cfg.BinaryData {
+	if r.binary && s.sealer.Bare && !s.cfg.BinaryData {
 		return errBinary
 	}
 	size := r.size(&s.cfg.Attributes)

@@ -1,9 +1,8 @@
-package dynasession
+package seal
 
-// dictionary is what compression begins with: text that web sessions are likely to hold, so
-// that its first occurrence already costs a reference and no more. What is likeliest stands
-// last, where references are shortest. Stored sessions open with this very text only: it must
-// never change. A better one needs a flag of its own.
+// dictionary is what DEFLATE starts with: text that web sessions are likely to hold, so that even its first occurrence
+// costs only a reference. The likeliest text stands last, where references are shortest. Stored sessions open with this
+// very text only, so it must never change. A better one needs a form of its own.
 const dictionary = "" +
 	`Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML,` +
 	` like Gecko) Chrome/140.0.0.0 Safari/537.36 (Macintosh; Intel Mac OS X 10_15_7) (iPhone; CPU iPhone OS 18_0 like Mac OS X) Mobile/15E148 Linux; Android 10; K) Firefox/140.0"eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJ",` +
