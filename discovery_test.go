@@ -119,6 +119,6 @@ func TestDiscoveryThatFails(t *testing.T) {
 		}
 		tr := &trace{}
 		require.Error(t, d.table().create(context.Background(), tr, &record{key: "k"}))
-		require.False(t, tr.unanswered)
+		require.False(t, tr.Unanswered)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/wire"
 )
 
 // table speaks DynamoDB's data operations, and nothing but them. Its conditions are the
@@ -36,17 +37,7 @@ type table struct {
 }
 
 func newTable(client *dynamodb.Client, cfg *Config) *table {
-	options := client.Options()
-	client = dynamodb.New(options, func(o *dynamodb.Options) {
-		o.Protocol = options.Protocol // New sets its own
-		o.APIOptions = append(o.APIOptions, watchAttempts)
-		if o.DisableValidateResponseChecksum {
-			o.APIOptions = append(o.APIOptions, checkForm)
-		} else {
-			o.DisableValidateResponseChecksum = true // it only logs what is wrong
-			o.APIOptions = append(o.APIOptions, checkSum)
-		}
-	})
+	client = wire.Client(client)
 	a := cfg.Attributes
 	return &table{
 		client: client, name: cfg.Table, region: client.Options().Region, attrs: a, foreign: cfg.ForeignWriters, revs: cfg.EventualReads, metered: cfg.Observer != nil,
@@ -63,7 +54,13 @@ func newTable(client *dynamodb.Client, cfg *Config) *table {
 type trace struct {
 	readUnits, writeUnits float64
 	conflicts             int
-	unanswered            bool // an attempt of the present call may have taken effect, and nobody said
+	wire.Call             // of the present call
+}
+
+// watch returns a context for one call that t learns about.
+func (t *trace) watch(ctx context.Context) context.Context {
+	t.Unanswered = false
+	return wire.Watch(ctx, &t.Call)
 }
 
 // refusal is a condition that did not hold, and the item as it was then: nil for none.
@@ -191,7 +188,7 @@ func units(c *types.ConsumedCapacity) float64 {
 
 // get reads the item; nil for none.
 func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
-	out, err := t.client.GetItem(tr.in(ctx), &dynamodb.GetItemInput{
+	out, err := t.client.GetItem(ctx, &dynamodb.GetItemInput{
 		TableName: &t.name, Key: t.key(key), ConsistentRead: &strong, ReturnConsumedCapacity: t.capacity(),
 	})
 	if err != nil {
@@ -205,7 +202,7 @@ func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*r
 // with what another request asked for: another user's session.
 func own(op, key string, r *record) (*record, error) {
 	if r != nil && r.key != key {
-		return nil, unavailable(op, &wireError{"belongs to another request", nil})
+		return nil, unavailable(op, &wire.Error{What: "belongs to another request"})
 	}
 	return r, nil
 }
@@ -215,7 +212,7 @@ func (t *table) refused(tr *trace, op, key string, err error) error {
 	err = t.translate(op, err)
 	if refused := (*refusal)(nil); errors.As(err, &refused) {
 		if _, wrong := own(op, key, refused.item); wrong != nil {
-			tr.unanswered = true // ours may be done
+			tr.Unanswered = true // ours may be done
 			return wrong
 		}
 	}
@@ -487,10 +484,10 @@ func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, no
 		return nil, err
 	}
 	if r == nil {
-		return nil, unavailable("UpdateItem", &wireError{"has no item", nil})
+		return nil, unavailable("UpdateItem", &wire.Error{What: "has no item"})
 	}
 	if r, err = own("UpdateItem", key, r); err != nil {
-		tr.unanswered = true
+		tr.Unanswered = true
 	}
 	return r, err
 }
@@ -696,7 +693,7 @@ func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record,
 			for _, item := range items {
 				r := t.record(item)
 				if r == nil || !asked[r.key] {
-					return nil, unavailable("BatchGetItem", &wireError{"belongs to another request", nil})
+					return nil, unavailable("BatchGetItem", &wire.Error{What: "belongs to another request"})
 				}
 				found = append(found, r)
 			}
@@ -945,7 +942,7 @@ func (t *table) translate(op string, err error) error {
 		return fmt.Errorf("%w: %s: %w", ErrTooLarge, op, err)
 	case code == "ValidationException" && saysOtherKeys(message):
 		return fmt.Errorf("%w: %s: table %q does not have the key or index that Config says; Store.Open tells more: %w", ErrTable, op, t.name, err)
-	case transientCodes[code], httpStatus(err) >= 500, !isCode(code):
+	case transientCodes[code], wire.Status(err) >= 500, !wire.IsCode(code):
 		return unavailable(op, err)
 	}
 	return fmt.Errorf("dynasession: %s: %w", op, err)

@@ -85,7 +85,7 @@ func (s *Store) signInGhost(ctx context.Context, w *work, now int64) (_ *stored,
 	lost := w.unsure != nil
 	for wait := (pause.Backoff{}); ; {
 		done, err := s.tryGhost(ctx, op, g)
-		lost = lost || op.unanswered
+		lost = lost || op.Unanswered
 		switch {
 		case done:
 			w.unsure = nil

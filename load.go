@@ -205,7 +205,7 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 	refused, err := asRefusal(err)
 	switch {
 	case err != nil:
-		if tr.unanswered { // it may be taken, and would be in everybody's way
+		if tr.Unanswered { // it may be taken, and would be in everybody's way
 			go s.release(context.WithoutCancel(ctx), l)
 		}
 		return nil, nil, nil, err

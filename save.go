@@ -176,7 +176,7 @@ func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
 	lost := false
 	err = op.untilFree(ctx, func() error {
 		err := s.table.create(ctx, &op.trace, r)
-		lost = lost || op.unanswered
+		lost = lost || op.Unanswered
 		return err
 	})
 	refused, err := asRefusal(err)
@@ -395,7 +395,7 @@ func (a *attempt) remember(err error) {
 	switch {
 	case err == nil:
 		a.unsure = nil
-	case a.op.unanswered || a.lost:
+	case a.op.Unanswered || a.lost:
 		a.unsure = &unsure{version: a.version, mark: a.mark, earlier: a.earlier, doubt: a.doubt, renewal: a.renewal, id: a.newID}
 	}
 }
@@ -453,7 +453,7 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 		id = a.id
 		next, err = a.trySave(ctx, attrs, end, now)
 	}
-	if a.op.unanswered {
+	if a.op.Unanswered {
 		a.lost = true
 		if a.doubt == noDoubt && !a.renew {
 			a.doubt = a.base.rev

@@ -418,7 +418,6 @@ func (s *Store) fill(r *record, data []byte) (err error) {
 }
 
 // operation is one verb at work: its calls' trace, its deadline, and its event.
-// It is the context of its calls, so that they find their trace.
 type operation struct {
 	context.Context
 	trace
@@ -453,13 +452,6 @@ func (s *Store) startMany(ctx context.Context, name string) *operation {
 // oneCall returns a context for one of an operation's many calls, which ends after Config.Timeout.
 func (s *Store) oneCall(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.cfg.Timeout)
-}
-
-func (op *operation) Value(key any) any {
-	if key == (traceKey{}) {
-		return &op.trace
-	}
-	return op.Context.Value(key)
 }
 
 func (op *operation) end(err error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/wire"
 )
 
 // CreateTable makes the table: on-demand billing, deletion protection, TTL on the expiry
@@ -101,7 +102,7 @@ func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
 	case err != nil:
 		return nil, err
 	case out.Table == nil:
-		return nil, unavailable("DescribeTable", &wireError{"has no table", nil})
+		return nil, unavailable("DescribeTable", &wire.Error{What: "has no table"})
 	}
 	return out.Table, nil
 }

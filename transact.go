@@ -92,7 +92,7 @@ func (t *table) cancelled(tr *trace, tx *transaction, c *types.TransactionCancel
 		case code == "ConditionalCheckFailed":
 			item, wrong := own("TransactWriteItems", tx.keys[i], t.record(reason.Item))
 			if wrong != nil {
-				tr.unanswered = true
+				tr.Unanswered = true
 				return nil, wrong
 			}
 			refusals[i], refused = &refusal{item}, true
