@@ -228,7 +228,7 @@ func TestHostileItem(t *testing.T) {
 	// A block that repeats the one before is the same bytes each time.
 	bomb := func(mb int, fill string) []byte {
 		var buf bytes.Buffer
-		buf.Write([]byte{0xC1, 1})
+		buf.Write([]byte{0xC1, 5})
 		w, err := flate.NewWriter(&buf, flate.BestCompression)
 		require.NoError(t, err)
 		block := []byte(strings.Repeat(fill, 1<<20/len(fill)))

@@ -120,7 +120,7 @@ type pending struct {
 	limit    int64 // LimitTo's end; 0: none
 	renew    bool
 	destroy  bool    // first of all, the session that was there ends
-	victim   *record // its item, if it had one
+	victim   *Record // its item, if it had one
 }
 
 // writes tells whether there is anything that an item has to be written for. What was loaded
@@ -242,31 +242,31 @@ func (p *pending) then(next pending) pending {
 
 // attrs puts p's changes of attributes onto a. until is only ever lowered, but for
 // Remember, which may raise it as far as the limit.
-func (p *pending) attrs(a attrs, lifetime int64) attrs {
-	was := a.idle // not 0: the session was remembered
+func (p *pending) attrs(a Meta, lifetime int64) Meta {
+	was := a.Idle // not 0: the session was remembered
 	if p.signIn != nil {
 		if p.signIn.anew {
-			a = attrs{born: p.signIn.at, until: p.signIn.at + lifetime}
+			a = Meta{Born: p.signIn.at, Until: p.signIn.at + lifetime}
 		}
-		a.user, a.auth = p.signIn.user, p.signIn.at
-		if a.user == "" {
-			a.auth = 0
+		a.User, a.Auth = p.signIn.user, p.signIn.at
+		if a.User == "" {
+			a.Auth = 0
 		}
 	}
 	if p.limit != 0 {
-		a.limit = earlier(a.limit, p.limit)
-		a.until = earlier(a.until, p.limit)
+		a.Limit = earlier(a.Limit, p.limit)
+		a.Until = earlier(a.Until, p.limit)
 	}
-	if p.remember != nil && (a.idle != 0 || !p.remember.implied) {
-		a.idle = p.remember.idle
-		if p.signIn != nil && was != 0 && a.idle == 0 && a.born+lifetime <= p.signIn.at {
-			a.born = p.signIn.at // its Lifetime was over
+	if p.remember != nil && (a.Idle != 0 || !p.remember.implied) {
+		a.Idle = p.remember.idle
+		if p.signIn != nil && was != 0 && a.Idle == 0 && a.Born+lifetime <= p.signIn.at {
+			a.Born = p.signIn.at // its Lifetime was over
 		}
-		a.until = a.born + lifetime
-		if a.idle != 0 {
-			a.until = p.remember.at + a.idle
+		a.Until = a.Born + lifetime
+		if a.Idle != 0 {
+			a.Until = p.remember.at + a.Idle
 		}
-		a.until = earlier(a.until, a.limit)
+		a.Until = earlier(a.Until, a.Limit)
 	}
 	return a
 }

@@ -636,8 +636,8 @@ func TestFromEnv(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, out.Items, 1)
 	stored := store.table.record(out.Items[0])
-	assert.Equal(t, store.keys.key(id), stored.key)
-	assert.True(t, strings.HasPrefix(stored.key, "shop_"))
+	assert.Equal(t, store.keys.key(id), stored.Key)
+	assert.True(t, strings.HasPrefix(stored.Key, "shop_"))
 
 	t.Run("wrong settings", func(t *testing.T) {
 		t.Setenv("DYNASESSION_TIMEOUT", "soon")

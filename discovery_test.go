@@ -79,7 +79,7 @@ func TestDiscoveryBesideARead(t *testing.T) {
 	}
 	r, err := d.table().get(t.Context(), &trace{}, "k", true)
 	require.NoError(t, err)
-	assert.Equal(t, &record{key: "k", expires: 1795600000}, r)
+	assert.Equal(t, &Record{Key: "k", Expires: 1795600000}, r)
 }
 
 // TestDiscoveryAfterARead: the endpoints' answer is read when the call is over.
@@ -96,7 +96,7 @@ func TestDiscoveryAfterARead(t *testing.T) {
 	}
 	r, err := d.table().get(t.Context(), &trace{}, "k", true)
 	require.NoError(t, err)
-	assert.Equal(t, &record{key: "k", expires: 1795600000}, r)
+	assert.Equal(t, &Record{Key: "k", Expires: 1795600000}, r)
 	close(over)
 	<-end
 }
@@ -118,7 +118,7 @@ func TestDiscoveryThatFails(t *testing.T) {
 			},
 		}
 		tr := &trace{}
-		require.Error(t, d.table().create(context.Background(), tr, &record{key: "k"}))
+		require.Error(t, d.table().create(context.Background(), tr, &Record{Key: "k"}))
 		require.False(t, tr.Unanswered)
 	}
 }

@@ -64,7 +64,7 @@ func (t *trace) watch(ctx context.Context) context.Context {
 }
 
 // refusal is a condition that did not hold, and the item as it was then: nil for none.
-type refusal struct{ item *record }
+type refusal struct{ item *Record }
 
 func (*refusal) Error() string { return "dynasession: the condition did not hold" }
 
@@ -187,7 +187,7 @@ func units(c *types.ConsumedCapacity) float64 {
 }
 
 // get reads the item; nil for none.
-func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*record, error) {
+func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*Record, error) {
 	out, err := t.client.GetItem(ctx, &dynamodb.GetItemInput{
 		TableName: &t.name, Key: t.key(key), ConsistentRead: &strong, ReturnConsumedCapacity: t.capacity(),
 	})
@@ -200,8 +200,8 @@ func (t *table) get(ctx context.Context, tr *trace, key string, strong bool) (*r
 
 // own returns r if it is the item of key, or nil for none. A broken proxy or connection may answer
 // with what another request asked for: another user's session.
-func own(op, key string, r *record) (*record, error) {
-	if r != nil && r.key != key {
+func own(op, key string, r *Record) (*Record, error) {
+	if r != nil && r.Key != key {
 		return nil, unavailable(op, &wire.Error{What: "belongs to another request"})
 	}
 	return r, nil
@@ -220,11 +220,11 @@ func (t *table) refused(tr *trace, op, key string, err error) error {
 }
 
 // create puts an item that must not be there yet.
-func (t *table) create(ctx context.Context, tr *trace, r *record) error {
+func (t *table) create(ctx context.Context, tr *trace, r *Record) error {
 	return t.put(ctx, tr, r, &expression{cond: clauses("attribute_not_exists(#i)")})
 }
 
-func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) error {
+func (t *table) put(ctx context.Context, tr *trace, r *Record, x *expression) error {
 	text := t.worded(x)
 	out, err := t.client.PutItem(tr.watch(ctx), &dynamodb.PutItemInput{
 		TableName:                           &t.name,
@@ -236,13 +236,13 @@ func (t *table) put(ctx context.Context, tr *trace, r *record, x *expression) er
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	if err != nil {
-		return t.refused(tr, "PutItem", r.key, err)
+		return t.refused(tr, "PutItem", r.Key, err)
 	}
 	tr.writeUnits += units(out.ConsumedCapacity)
 	return nil
 }
 
-func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue, how ...func(*dynamodb.Options)) (*record, error) {
+func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expression, back types.ReturnValue, how ...func(*dynamodb.Options)) (*Record, error) {
 	text := t.worded(x)
 	out, err := t.client.UpdateItem(tr.watch(ctx), &dynamodb.UpdateItemInput{
 		TableName:                           &t.name,
@@ -267,11 +267,11 @@ func (t *table) updateItem(ctx context.Context, tr *trace, key string, x *expres
 // same holds for the session that was loaded, and not for one that was made again under
 // its id. For an item that was loaded without a mark there is nothing to compare:
 // strict asks that it still has none.
-func (t *table) same(x *expression, base *record, strict bool) {
+func (t *table) same(x *expression, base *Record, strict bool) {
 	switch {
-	case base.marks != "":
+	case base.Marks != "":
 		x.cond.append("begins_with(#w, :c)")
-		x.str(":c", base.creation())
+		x.str(":c", base.Creation())
 	case strict:
 		x.cond.append("attribute_not_exists(#w)")
 	}
@@ -280,17 +280,17 @@ func (t *table) same(x *expression, base *record, strict bool) {
 // unchanged holds while nobody has written the session's data. Writers that do not move
 // rev are found by comparing the data; but not by the data alone, since a change of user
 // leaves it as it was.
-func (t *table) unchanged(x *expression, base *record) {
-	if base.rev != 0 {
+func (t *table) unchanged(x *expression, base *Record) {
+	if base.Rev != 0 {
 		x.cond.append("#r = :r")
-		x.num(":r", base.rev)
+		x.num(":r", base.Rev)
 	} else {
 		x.cond.append("attribute_not_exists(#r)")
 	}
-	if !t.foreign && base.rev != 0 {
+	if !t.foreign && base.Rev != 0 {
 		return
 	}
-	if base.data == nil {
+	if base.Data == nil {
 		x.cond.append("attribute_not_exists(#d)")
 		return
 	}
@@ -299,11 +299,11 @@ func (t *table) unchanged(x *expression, base *record) {
 }
 
 // unmoved reports whether item equals base in all that the conditions of a save name.
-func (t *table) unmoved(item, base *record) bool {
-	sameData := bytes.Equal(item.data, base.data) && item.binary == base.binary && (item.data == nil) == (base.data == nil)
-	return item.rev == base.rev && item.marks == base.marks && item.expires == base.expires &&
-		item.attrs.until == base.attrs.until && item.attrs.limit == base.attrs.limit &&
-		(sameData || !t.foreign && base.rev != 0)
+func (t *table) unmoved(item, base *Record) bool {
+	sameData := bytes.Equal(item.Data, base.Data) && item.Binary == base.Binary && (item.Data == nil) == (base.Data == nil)
+	return item.Rev == base.Rev && item.Marks == base.Marks && item.Expires == base.Expires &&
+		item.Meta.Until == base.Meta.Until && item.Meta.Limit == base.Meta.Limit &&
+		(sameData || !t.foreign && base.Rev != 0)
 }
 
 // leased holds while the lock is the one that was taken. holder alone does not do: PHP
@@ -314,10 +314,10 @@ func leased(x *expression, l *lease) {
 	x.str(":me", l.holder)
 }
 
-func alive(x *expression, base *record, now int64) {
+func alive(x *expression, base *Record, now int64) {
 	x.cond.append("#e > :now")
 	x.num(":now", now)
-	if base.attrs.until != 0 && base.attrs.until <= now { // ended, though PHP has moved expires
+	if base.Meta.Until != 0 && base.Meta.Until <= now { // ended, though PHP has moved expires
 		x.cond.append("(attribute_not_exists(#u) OR #u > :now)")
 	}
 }
@@ -326,34 +326,34 @@ func alive(x *expression, base *record, now int64) {
 type saving struct {
 	now   int64
 	merge bool // it must not pass over what others have written
-	end   extension
+	end   Extension
 	lease *lease // given up by the same write; nil: none
 }
 
 // save turns base into next. Without merge, next may get a higher rev.
-func (t *table) save(ctx context.Context, tr *trace, base, next *record, how saving) error {
+func (t *table) save(ctx context.Context, tr *trace, base, next *Record, how saving) error {
 	x := &expression{set: clauses("#e = :e", "#w = :w")}
 	merge, l := how.merge, how.lease
-	x.num(":e", next.expires)
-	x.str(":w", next.marks)
+	x.num(":e", next.Expires)
+	x.str(":w", next.Marks)
 	if merge {
 		x.set.append("#r = :r1")
-		x.num(":r1", next.rev)
+		x.num(":r1", next.Rev)
 	} else {
 		x.add.append("#r :one")
 		x.num(":one", 1)
 	}
-	if next.data != nil {
+	if next.Data != nil {
 		x.set.append("#d = :d")
 		x.bind(":d", dataValue(next))
 	} else {
 		x.remove.append("#d")
 	}
 	stamp(x, base, next)
-	x.attr("#us", ":us", base.attrs.user, next.attrs.user)
-	x.attrNum("#a", ":a", base.attrs.auth, next.attrs.auth)
-	x.attrNum("#n", ":n", base.attrs.idle, next.attrs.idle)
-	x.attrNum("#m", ":m", base.attrs.limit, next.attrs.limit)
+	x.attr("#us", ":us", base.Meta.User, next.Meta.User)
+	x.attrNum("#a", ":a", base.Meta.Auth, next.Meta.Auth)
+	x.attrNum("#n", ":n", base.Meta.Idle, next.Meta.Idle)
+	x.attrNum("#m", ":m", base.Meta.Limit, next.Meta.Limit)
 	if l != nil {
 		leased(x, l)
 		x.remove.append("#l", "#h")
@@ -364,11 +364,11 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, how sav
 	switch {
 	case merge:
 		t.unchanged(x, base)
-	case x.values[":u"] == nil || base.attrs.until == 0 && next.attrs.limit == 0 && next.attrs.idle == 0:
+	case x.values[":u"] == nil || base.Meta.Until == 0 && next.Meta.Limit == 0 && next.Meta.Idle == 0:
 		x.cond.append(notPastEnd)
 	default: // it sets an end, and must not pass the limit that another has set
 		x.cond.append("(attribute_not_exists(#m) OR #m >= :u)")
-		if base.marks == "" { // else the mark refuses a tombstone
+		if base.Marks == "" { // else the mark refuses a tombstone
 			x.cond.append("attribute_not_exists(#mv)")
 		}
 	}
@@ -376,9 +376,9 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, how sav
 	if t.revs && !merge { // others may have moved rev meanwhile
 		back = types.ReturnValueUpdatedNew
 	}
-	stored, err := t.updateItem(ctx, tr, base.key, x, back)
+	stored, err := t.updateItem(ctx, tr, base.Key, x, back)
 	if stored != nil {
-		next.rev = stored.rev
+		next.Rev = stored.Rev
 	}
 	return err
 }
@@ -387,19 +387,19 @@ func (t *table) save(ctx context.Context, tr *trace, base, next *record, how sav
 const notPastEnd = "(attribute_not_exists(#u) OR #u >= :e)"
 
 // stamp gives an item that others made what it lacks: birth and absolute end.
-func stamp(x *expression, base, next *record) {
-	if base.attrs.born == 0 {
+func stamp(x *expression, base, next *Record) {
+	if base.Meta.Born == 0 {
 		x.set.append("#b = if_not_exists(#b, :b)")
-		x.num(":b", next.attrs.born)
+		x.num(":b", next.Meta.Born)
 	}
 	switch {
-	case base.attrs.until == next.attrs.until:
-	case base.attrs.until == 0 && next.attrs.limit == 0 && next.attrs.idle == 0:
+	case base.Meta.Until == next.Meta.Until:
+	case base.Meta.Until == 0 && next.Meta.Limit == 0 && next.Meta.Idle == 0:
 		x.set.append("#u = if_not_exists(#u, :u)")
-		x.num(":u", next.attrs.until)
+		x.num(":u", next.Meta.Until)
 	default:
 		x.set.append("#u = :u")
-		x.num(":u", next.attrs.until)
+		x.num(":u", next.Meta.Until)
 	}
 }
 
@@ -427,35 +427,35 @@ func (x *expression) attrNum(name, value string, was, is int64) {
 
 // touch moves the expiry of base to next's: never past an end that was set meanwhile, and back only
 // if the loaded expiry is still there.
-func (t *table) touch(ctx context.Context, tr *trace, base, next *record, now int64) error {
+func (t *table) touch(ctx context.Context, tr *trace, base, next *Record, now int64) error {
 	x := t.touching(base, next, now)
 	t.same(x, base, false)
-	_, err := t.updateItem(ctx, tr, base.key, x, "", once)
+	_, err := t.updateItem(ctx, tr, base.Key, x, "", once)
 	return err
 }
 
 // once keeps the SDK from repeating a call.
 func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
 
-func (t *table) touching(base, next *record, now int64) *expression {
+func (t *table) touching(base, next *Record, now int64) *expression {
 	x := &expression{set: clauses("#e = :e")}
-	x.num(":e", next.expires)
+	x.num(":e", next.Expires)
 	stamp(x, base, next)
 	alive(x, base, now)
-	moving(x, base.expires, next.expires)
+	moving(x, base.Expires, next.Expires)
 	x.cond.append(notPastEnd)
 	return x
 }
 
 // condition keeps the write from moving the stored expiry back, where it must not.
-func (end extension) condition(x *expression) {
+func (end Extension) condition(x *expression) {
 	switch {
-	case !end.forward:
-	case end.lowers == 0:
+	case !end.Forward:
+	case end.Lowers == 0:
 		x.cond.append("#e <= :e")
 	default:
 		x.cond.append("(#e <= :e OR #e = :loaded)")
-		x.num(":loaded", end.lowers)
+		x.num(":loaded", end.Lowers)
 	}
 }
 
@@ -471,11 +471,11 @@ func moving(x *expression, loaded, expires int64) {
 }
 
 // acquire takes the lock of a live session and reads it, in one call.
-func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, now, dead int64) (*record, error) {
+func (t *table) acquire(ctx context.Context, tr *trace, key string, l *lease, now, dead int64) (*Record, error) {
 	x := &expression{set: clauses("#l = :end", "#h = :me")}
 	x.num(":end", l.end)
 	x.str(":me", l.holder)
-	alive(x, &record{}, now)
+	alive(x, &Record{}, now)
 	x.cond.append("attribute_not_exists(#mv)", "(attribute_not_exists(#l) OR #l BETWEEN :from AND :dead)")
 	x.num(":from", leaseFrom)
 	x.num(":dead", dead)
@@ -502,13 +502,13 @@ func (t *table) bound(ctx context.Context, tr *trace, key string, end, now int64
 	x.num(":end", end)
 	x.str(":me", "foreign")
 	x.num(":from", leaseFrom)
-	alive(x, &record{}, now)
+	alive(x, &Record{}, now)
 	_, err := t.updateItem(ctx, tr, key, x, "")
 	return err
 }
 
 // release gives the lock up. Unless next is nil it also moves the expiry to next's, and is tried once.
-func (t *table) release(ctx context.Context, tr *trace, base, next *record, l *lease, now int64) error {
+func (t *table) release(ctx context.Context, tr *trace, base, next *Record, l *lease, now int64) error {
 	x := &expression{}
 	var how []func(*dynamodb.Options)
 	if next != nil {
@@ -516,7 +516,7 @@ func (t *table) release(ctx context.Context, tr *trace, base, next *record, l *l
 	}
 	x.remove = clauses("#l", "#h")
 	leased(x, l)
-	_, err := t.updateItem(ctx, tr, base.key, x, "", how...)
+	_, err := t.updateItem(ctx, tr, base.Key, x, "", how...)
 	return err
 }
 
@@ -559,19 +559,19 @@ func (t *table) deleteIf(ctx context.Context, tr *trace, key string, x *expressi
 
 // deleteSeen deletes an item that is as the sweep saw it, and whose expiry is past cut. Any
 // touch or save moves the expiry, so one comparison covers all writers.
-func (t *table) deleteSeen(ctx context.Context, tr *trace, seen *record, cut int64, unused bool) error {
+func (t *table) deleteSeen(ctx context.Context, tr *trace, seen *Record, cut int64, unused bool) error {
 	x := &expression{cond: clauses("#e = :seen", "#e < :cut")}
-	x.num(":seen", seen.expires)
+	x.num(":seen", seen.Expires)
 	x.num(":cut", cut)
 	if unused {
-		if seen.rev != 0 {
+		if seen.Rev != 0 {
 			x.cond.append("#r = :r")
-			x.num(":r", seen.rev)
+			x.num(":r", seen.Rev)
 		} else {
 			x.cond.append("attribute_not_exists(#r)")
 		}
 	}
-	return t.deleteIf(ctx, tr, seen.key, x, types.ReturnConsumedCapacityTotal)
+	return t.deleteIf(ctx, tr, seen.Key, x, types.ReturnConsumedCapacityTotal)
 }
 
 // stub is what PHP leaves of a request that took the lock of a new id and died: an item of a
@@ -591,10 +591,10 @@ func (t *table) boundStub(ctx context.Context, tr *trace, key string, end int64)
 }
 
 // deleteStub deletes a stub that is as the sweep saw it.
-func (t *table) deleteStub(ctx context.Context, tr *trace, seen *record) error {
+func (t *table) deleteStub(ctx context.Context, tr *trace, seen *Record) error {
 	x := &expression{cond: clauses("#l = :l", stub)}
-	x.num(":l", seen.lock)
-	return t.deleteIf(ctx, tr, seen.key, x, types.ReturnConsumedCapacityTotal)
+	x.num(":l", seen.Lock)
+	return t.deleteIf(ctx, tr, seen.Key, x, types.ReturnConsumedCapacityTotal)
 }
 
 // deleteOf deletes an item that is user's: the index lags, and somebody else may have
@@ -606,14 +606,14 @@ func (t *table) deleteOf(ctx context.Context, tr *trace, key, user string) error
 }
 
 // living says in DynamoDB's words what rules.live says in Go's.
-func living(x *expression, l rules, now int64) string {
+func living(x *expression, l Rules, now int64) string {
 	cond := "attribute_not_exists(#mv) AND #e > :now AND (attribute_not_exists(#u) OR #u > :now)" +
 		" AND (attribute_exists(#n) OR attribute_not_exists(#b) OR #b > :oldest)"
 	x.num(":now", now)
-	x.num(":oldest", now-l.lifetime)
-	if l.notBefore != 0 {
+	x.num(":oldest", now-l.Lifetime)
+	if l.NotBefore != 0 {
 		cond += " AND #b >= :notbefore"
-		x.num(":notbefore", l.notBefore)
+		x.num(":notbefore", l.NotBefore)
 	}
 	return cond
 }
@@ -621,11 +621,11 @@ func living(x *expression, l rules, now int64) string {
 // overwrite replaces the data of a live session, whoever wrote it. The marks stay, so that
 // requests that are running merge. end is the expiry of the item as it was last seen; it starts as
 // one that moves forward only.
-func (t *table) overwrite(ctx context.Context, tr *trace, r *record, end extension, idle int64, l rules, now int64) error {
+func (t *table) overwrite(ctx context.Context, tr *trace, r *Record, end Extension, idle int64, l Rules, now int64) error {
 	x := &expression{set: clauses("#e = :e"), add: clauses("#r :one")}
-	x.num(":e", end.expires)
+	x.num(":e", end.Expires)
 	x.num(":one", 1)
-	if r.data != nil {
+	if r.Data != nil {
 		x.set.append("#d = :d")
 		x.bind(":d", dataValue(r))
 	} else {
@@ -633,7 +633,7 @@ func (t *table) overwrite(ctx context.Context, tr *trace, r *record, end extensi
 	}
 	x.cond = clauses(living(x, l, now))
 	end.condition(x)
-	if end.forward {
+	if end.Forward {
 		x.cond.append(notPastEnd)
 	}
 	if idle == 0 { // :e was made with it
@@ -642,19 +642,19 @@ func (t *table) overwrite(ctx context.Context, tr *trace, r *record, end extensi
 		x.cond.append("#n = :n")
 		x.num(":n", idle)
 	}
-	_, err := t.updateItem(ctx, tr, r.key, x, "")
+	_, err := t.updateItem(ctx, tr, r.Key, x, "")
 	return err
 }
 
 // replace puts an item where no live session is.
-func (t *table) replace(ctx context.Context, tr *trace, r *record, l rules, now int64) error {
+func (t *table) replace(ctx context.Context, tr *trace, r *Record, l Rules, now int64) error {
 	x := &expression{}
 	x.cond = clauses("(attribute_not_exists(#i) OR NOT (" + living(x, l, now) + "))")
 	return t.put(ctx, tr, r, x)
 }
 
 // extend is touch for a caller that knows nothing of the item but its expiry, or 0 for not even that.
-func (t *table) extend(ctx context.Context, tr *trace, key string, loaded, expires int64, l rules, now int64) error {
+func (t *table) extend(ctx context.Context, tr *trace, key string, loaded, expires int64, l Rules, now int64) error {
 	x := &expression{set: clauses("#e = :e")}
 	x.num(":e", expires)
 	x.cond = clauses(living(x, l, now))
@@ -668,8 +668,8 @@ func (t *table) extend(ctx context.Context, tr *trace, key string, loaded, expir
 const maxBatch = 100
 
 // batch reads the items of up to maxBatch keys, strongly. Absent ones are left out.
-func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record, error) {
-	var found []*record
+func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*Record, error) {
+	var found []*Record
 	strong := true
 	request := types.KeysAndAttributes{ConsistentRead: &strong}
 	asked := make(map[string]bool, len(keys))
@@ -692,7 +692,7 @@ func (t *table) batch(ctx context.Context, tr *trace, keys []string) ([]*record,
 		for _, items := range out.Responses {
 			for _, item := range items {
 				r := t.record(item)
-				if r == nil || !asked[r.key] {
+				if r == nil || !asked[r.Key] {
 					return nil, unavailable("BatchGetItem", &wire.Error{What: "belongs to another request"})
 				}
 				found = append(found, r)
@@ -731,7 +731,7 @@ func (t *table) ofUser(ctx context.Context, tr *trace, index, user string, from 
 	tr.readUnits += units(out.ConsumedCapacity)
 	for _, item := range out.Items {
 		if r := t.record(item); r != nil {
-			keys = append(keys, r.key)
+			keys = append(keys, r.Key)
 		}
 	}
 	return keys, out.LastEvaluatedKey, nil
@@ -741,7 +741,7 @@ func (t *table) ofUser(ctx context.Context, tr *trace, index, user string, from 
 type cursor map[string]types.AttributeValue
 
 // scan reads one page of the items whose expiry is before cut, and of PHP's stubs.
-func (t *table) scan(ctx context.Context, tr *trace, from cursor, segment, segments int, cut int64) (found []*record, scanned int, next cursor, err error) {
+func (t *table) scan(ctx context.Context, tr *trace, from cursor, segment, segments int, cut int64) (found []*Record, scanned int, next cursor, err error) {
 	x := &expression{}
 	filter := "#e < :cut"
 	if t.foreign {
@@ -775,25 +775,25 @@ func (t *table) scan(ctx context.Context, tr *trace, from cursor, segment, segme
 }
 
 // item makes the whole item of r.
-func (t *table) item(r *record) map[string]types.AttributeValue {
+func (t *table) item(r *Record) map[string]types.AttributeValue {
 	item := make(map[string]types.AttributeValue, 8)
-	item[t.attrs.ID] = &types.AttributeValueMemberS{Value: r.key}
-	item[t.attrs.Expires] = numberValue(r.expires)
-	if r.data != nil {
+	item[t.attrs.ID] = &types.AttributeValueMemberS{Value: r.Key}
+	item[t.attrs.Expires] = numberValue(r.Expires)
+	if r.Data != nil {
 		item[t.attrs.Data] = dataValue(r)
 	}
-	if r.attrs.user != "" {
-		item[t.attrs.User] = &types.AttributeValueMemberS{Value: r.attrs.user}
+	if r.Meta.User != "" {
+		item[t.attrs.User] = &types.AttributeValueMemberS{Value: r.Meta.User}
 	}
-	if r.marks != "" {
-		item[attrMarks] = &types.AttributeValueMemberS{Value: r.marks}
+	if r.Marks != "" {
+		item[attrMarks] = &types.AttributeValueMemberS{Value: r.Marks}
 	}
-	if r.moved != "" {
-		item[attrMoved] = &types.AttributeValueMemberS{Value: r.moved}
+	if r.Moved != "" {
+		item[attrMoved] = &types.AttributeValueMemberS{Value: r.Moved}
 	}
 	for name, v := range map[string]int64{
-		attrRev: r.rev, attrBorn: r.attrs.born, attrUntil: r.attrs.until,
-		attrLimit: r.attrs.limit, attrAuth: r.attrs.auth, attrIdle: r.attrs.idle,
+		attrRev: r.Rev, attrBorn: r.Meta.Born, attrUntil: r.Meta.Until,
+		attrLimit: r.Meta.Limit, attrAuth: r.Meta.Auth, attrIdle: r.Meta.Idle,
 	} {
 		if v != 0 {
 			item[name] = numberValue(v)
@@ -802,59 +802,59 @@ func (t *table) item(r *record) map[string]types.AttributeValue {
 	return item
 }
 
-func dataValue(r *record) types.AttributeValue {
-	if r.binary {
-		return &types.AttributeValueMemberB{Value: r.data}
+func dataValue(r *Record) types.AttributeValue {
+	if r.Binary {
+		return &types.AttributeValueMemberB{Value: r.Data}
 	}
-	return &types.AttributeValueMemberS{Value: string(r.data)}
+	return &types.AttributeValueMemberS{Value: string(r.Data)}
 }
 
 // record reads an item; nil for none. An attribute of another type than ours counts as absent, but for data,
 // which then cannot be read, and for lock.
-func (t *table) record(item map[string]types.AttributeValue) *record {
+func (t *table) record(item map[string]types.AttributeValue) *Record {
 	if len(item) == 0 {
 		return nil
 	}
-	r := new(record)
+	r := new(Record)
 	for name, v := range item {
 		switch name {
 		case t.attrs.ID:
-			r.key = text(v)
+			r.Key = text(v)
 		case t.attrs.Expires:
-			r.expires = number(v)
+			r.Expires = number(v)
 		case t.attrs.Data:
 			switch v := v.(type) {
 			case *types.AttributeValueMemberS:
-				r.data = []byte(v.Value)
+				r.Data = []byte(v.Value)
 			case *types.AttributeValueMemberB:
-				r.data, r.binary = v.Value, true
+				r.Data, r.Binary = v.Value, true
 			default:
-				r.alien = true
+				r.BadType = true
 			}
 		case t.attrs.User:
-			r.attrs.user = text(v)
+			r.Meta.User = text(v)
 		case attrRev:
-			r.rev = number(v)
+			r.Rev = number(v)
 		case attrMarks:
-			r.marks = text(v)
+			r.Marks = text(v)
 		case attrLock:
-			if r.lock = number(v); r.lock < leaseFrom {
-				r.lock = 1 // as PHP writes it, for all locks without an end
+			if r.Lock = number(v); r.Lock < leaseFrom {
+				r.Lock = 1 // as PHP writes it, for all locks without an end
 			}
 		case attrHolder:
-			r.holder = text(v)
+			r.Holder = text(v)
 		case attrMoved:
-			r.tombstone, r.moved = true, text(v)
+			r.Tombstone, r.Moved = true, text(v)
 		case attrAuth:
-			r.attrs.auth = number(v)
+			r.Meta.Auth = number(v)
 		case attrBorn:
-			r.attrs.born = number(v)
+			r.Meta.Born = number(v)
 		case attrUntil:
-			r.attrs.until = number(v)
+			r.Meta.Until = number(v)
 		case attrLimit:
-			r.attrs.limit = number(v)
+			r.Meta.Limit = number(v)
 		case attrIdle:
-			r.attrs.idle = number(v)
+			r.Meta.Idle = number(v)
 		}
 	}
 	return r

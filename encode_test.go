@@ -22,10 +22,10 @@ func TestStoredDataIsOnesOwn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, err := New(dynamodb.New(dynamodb.Options{Region: "us-east-1"}), cfg)
 			require.NoError(t, err)
-			var records []*record
+			var records []*Record
 			plain := func(n int) []byte { return fmt.Appendf(nil, "%q", strings.Repeat(strconv.Itoa(n), 3000)) }
 			for n := range 10 {
-				records = append(records, &record{key: "k"})
+				records = append(records, &Record{Key: "k"})
 				require.NoError(t, s.encode(records[n], &values{list: []KeyValue{{"a", plain(n)}}}))
 			}
 			for n, r := range records {
@@ -41,8 +41,8 @@ func TestStoredDataIsOnesOwn(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	s, err := New(dynamodb.New(dynamodb.Options{Region: "us-east-1"}), Config{})
 	require.NoError(t, err)
-	err = s.fill(&record{key: "k"}, bytes.Repeat([]byte("a"), maxItem))
+	err = s.fill(&Record{Key: "k"}, bytes.Repeat([]byte("a"), maxItem))
 	require.ErrorIs(t, err, ErrTooLarge)
 	assert.Contains(t, err.Error(), "409600")
-	require.NoError(t, s.fill(&record{key: "k"}, bytes.Repeat([]byte("a"), maxItem-4096)))
+	require.NoError(t, s.fill(&Record{Key: "k"}, bytes.Repeat([]byte("a"), maxItem-4096)))
 }

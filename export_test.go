@@ -13,7 +13,7 @@ func GhostUntil(s *Session) time.Time {
 	if s.ghost == nil {
 		return time.Time{}
 	}
-	return timeOf(s.ghost.expires)
+	return timeOf(s.ghost.Expires)
 }
 
 // ForgetNoMiddleware makes the next Load without a middleware the first one.

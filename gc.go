@@ -142,11 +142,11 @@ func (sw *sweep) segment(ctx context.Context, segment, segments int) error {
 	}
 }
 
-func (sw *sweep) page(ctx context.Context, at cursor, segment, segments int, now int64) (found []*record, scanned int, next cursor, err error) {
+func (sw *sweep) page(ctx context.Context, at cursor, segment, segments int, now int64) (found []*Record, scanned int, next cursor, err error) {
 	cut := now - sweepMargin
 	if d := seconds(sw.opts.MaxLifetime); d > 0 {
 		// What nobody used for d expires at the latest an idle time after that.
-		cut = max(cut, now-d+sw.store.rules.idle)
+		cut = max(cut, now-d+sw.store.rules.Idle)
 	}
 	var tr trace
 	err = sw.call(ctx, &tr, func(ctx context.Context) error {
@@ -162,17 +162,17 @@ func (sw *sweep) page(ctx context.Context, at cursor, segment, segments int, now
 }
 
 // judge tells whether r is to be deleted, and before which expiry it must still be then.
-func (sw *sweep) judge(r *record, now int64) (cut int64, unused, dead bool) {
+func (sw *sweep) judge(r *Record, now int64) (cut int64, unused, dead bool) {
 	s := sw.store
-	if !s.keys.owns(r.key) {
+	if !s.keys.owns(r.Key) {
 		return 0, false, false
 	}
-	if r.expires < now-sweepMargin {
+	if r.Expires < now-sweepMargin {
 		return now - sweepMargin, false, true
 	}
-	if d := seconds(sw.opts.MaxLifetime); d > 0 && !r.tombstone {
-		if _, latest := s.rules.lastUsed(r); latest < now-d {
-			return r.expires + 1, true, true
+	if d := seconds(sw.opts.MaxLifetime); d > 0 && !r.Tombstone {
+		if _, latest := s.rules.LastUsed(r); latest < now-d {
+			return r.Expires + 1, true, true
 		}
 	}
 	return 0, false, false
@@ -180,30 +180,30 @@ func (sw *sweep) judge(r *record, now int64) (cut int64, unused, dead bool) {
 
 // item deletes r if its time has come. It reports whether r is a session whose time has come, and
 // whether this call has deleted it.
-func (sw *sweep) item(ctx context.Context, r *record, now int64) (expired, deleted bool, err error) {
-	if r.expires == 0 {
+func (sw *sweep) item(ctx context.Context, r *Record, now int64) (expired, deleted bool, err error) {
+	if r.Expires == 0 {
 		return sw.stub(ctx, r)
 	}
 	cut, unused, dead := sw.judge(r, now)
 	if !dead || sw.opts.DryRun {
-		return dead && !r.tombstone, false, nil
+		return dead && !r.Tombstone, false, nil
 	}
 	deleted, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
 		return sw.store.table.deleteSeen(ctx, tr, r, cut, unused)
 	})
-	if r.tombstone { // which is no session
+	if r.Tombstone { // which is no session
 		return false, false, err
 	}
 	return true, deleted, err
 }
 
 // stub gives the lock of a stub an end, or deletes the stub if that has come.
-func (sw *sweep) stub(ctx context.Context, r *record) (expired, deleted bool, err error) {
+func (sw *sweep) stub(ctx context.Context, r *Record) (expired, deleted bool, err error) {
 	s, now := sw.store, sw.store.now()
-	bounded := r.lock >= leaseFrom
-	expired = bounded && r.lock <= now.UnixMilli()-leaseSkew
+	bounded := r.Lock >= leaseFrom
+	expired = bounded && r.Lock <= now.UnixMilli()-leaseSkew
 	switch {
-	case r.lock == 0, bounded && !expired, !s.cfg.ForeignWriters, !s.keys.owns(r.key):
+	case r.Lock == 0, bounded && !expired, !s.cfg.ForeignWriters, !s.keys.owns(r.Key):
 		return false, false, nil
 	case sw.opts.DryRun:
 	case expired:
@@ -214,7 +214,7 @@ func (sw *sweep) stub(ctx context.Context, r *record) (expired, deleted bool, er
 		// PHP asks only whether there is a lock: it may be one with an end.
 		end := now.Add(max(s.cfg.IdleTimeout, s.cfg.LockLease)).UnixMilli()
 		_, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
-			return s.table.boundStub(ctx, tr, r.key, end)
+			return s.table.boundStub(ctx, tr, r.Key, end)
 		})
 	}
 	return expired, deleted, err
@@ -240,7 +240,7 @@ func (sw *sweep) write(ctx context.Context, f func(context.Context, *trace) erro
 	if refused != nil { // it is billed all the same, and the answer does not tell how much
 		size := 0
 		if refused.item != nil {
-			size = refused.item.size(&sw.store.cfg.Attributes)
+			size = refused.item.Size(&sw.store.cfg.Attributes)
 		}
 		sw.mu.Lock()
 		sw.stats.WriteUnits += float64(writeUnits(size))

@@ -17,7 +17,7 @@ import (
 // saveGhost saves what a ghost has pending: nothing but a sign-in. It returns nil if nothing is
 // pending.
 func (s *Store) saveGhost(ctx context.Context, w *work, headersSent bool) (*stored, error) {
-	ref := s.keys.ref(w.ghost.key)
+	ref := s.keys.ref(w.ghost.Key)
 	now := s.now().Unix()
 	var err error
 	switch {
@@ -25,7 +25,7 @@ func (s *Store) saveGhost(ctx context.Context, w *work, headersSent bool) (*stor
 		return nil, nil
 	case w.signIn == nil || w.signIn.user == "":
 		err = fmt.Errorf("%w: session %s was renewed", ErrGone, ref)
-	case w.ended(s.rules, now) || w.attrs.until <= now:
+	case w.ended(s.rules, now) || w.attrs.Until <= now:
 		err = fmt.Errorf("%w: before it was saved", ErrGone)
 	case headersSent:
 		return nil, errHeadersSent
@@ -42,7 +42,7 @@ type ghostSignIn struct {
 	tombstone string // key of the tombstone
 	named     string // key of the session that it names
 	replaces  bool   // that session is there
-	fresh     *record
+	fresh     *Record
 	id        string // of fresh
 	now       int64
 	tx        transaction
@@ -53,7 +53,7 @@ func (t *table) prepareGhost(g *ghostSignIn) {
 	t.transactPut(&g.tx, g.fresh, &expression{cond: clauses("attribute_not_exists(#i)")})
 
 	moves := &expression{set: clauses("#mv = :new"), cond: clauses("#mv = :y")}
-	moves.str(":new", g.fresh.key)
+	moves.str(":new", g.fresh.Key)
 	moves.str(":y", g.named)
 	t.transactUpdate(&g.tx, g.tombstone, moves)
 
@@ -66,7 +66,7 @@ func (t *table) prepareGhost(g *ghostSignIn) {
 
 // signInGhost makes a new session in the place of the unused one that a ghost's tombstone names.
 func (s *Store) signInGhost(ctx context.Context, w *work, now int64) (_ *stored, err error) {
-	ctx, op := s.start(ctx, "renew", w.ghost.key)
+	ctx, op := s.start(ctx, "renew", w.ghost.Key)
 	defer func() { op.end(err) }()
 	var g *ghostSignIn
 	if before := w.repeats(); before != nil {
@@ -74,12 +74,12 @@ func (s *Store) signInGhost(ctx context.Context, w *work, now int64) (_ *stored,
 	}
 	if g == nil {
 		id := newID()
-		fresh := &record{key: s.keys.key(id), rev: 1, marks: newMark(), attrs: w.attrs}
-		fresh.expires = s.rules.expiry(fresh.attrs, now)
+		fresh := &Record{Key: s.keys.key(id), Rev: 1, Marks: newMark(), Meta: w.attrs}
+		fresh.Expires = s.rules.Expiry(fresh.Meta, now)
 		if err := s.encode(fresh, &w.vals); err != nil {
 			return nil, err
 		}
-		g = &ghostSignIn{tombstone: w.ghost.key, named: w.ghost.moved, replaces: true, fresh: fresh, id: id, now: now}
+		g = &ghostSignIn{tombstone: w.ghost.Key, named: w.ghost.Moved, replaces: true, fresh: fresh, id: id, now: now}
 		s.table.prepareGhost(g)
 	}
 	lost := w.unsure != nil
@@ -100,7 +100,7 @@ func (s *Store) signInGhost(ctx context.Context, w *work, now int64) (_ *stored,
 		}
 		op.conflicts++
 		if wait.Tries >= maxTries || wait.Wait(ctx) != nil {
-			return nil, s.gaveUp(w.ghost.key, wait.Tries, err)
+			return nil, s.gaveUp(w.ghost.Key, wait.Tries, err)
 		}
 	}
 }
@@ -120,23 +120,23 @@ func (s *Store) tryGhost(ctx context.Context, op *operation, g *ghostSignIn) (do
 	if g.replaces {
 		replaced = refusals[2]
 	}
-	ours := func(r *record) bool { return r != nil && r.creation() == g.fresh.creation() }
+	ours := func(r *Record) bool { return r != nil && r.Creation() == g.fresh.Creation() }
 	switch now := s.now().Unix(); {
 	case fresh != nil && ours(fresh.item):
 		return true, nil
 	case fresh != nil:
 		return false, fmt.Errorf("%w: the new id is taken", ErrConflict)
-	case tomb != nil && tomb.item != nil && tomb.item.tombstone && tomb.item.moved == g.fresh.key:
+	case tomb != nil && tomb.item != nil && tomb.item.Tombstone && tomb.item.Moved == g.fresh.Key:
 		return true, nil // it has taken effect, and what it made has ended since
-	case tomb != nil && tomb.item != nil && tomb.item.tombstone && s.keys.owns(tomb.item.moved):
-		g.named, g.replaces = tomb.item.moved, true // another request has signed in the same way
-	case tomb != nil && tomb.item != nil && s.rules.live(tomb.item, now): // by Store.Write
+	case tomb != nil && tomb.item != nil && tomb.item.Tombstone && s.keys.owns(tomb.item.Moved):
+		g.named, g.replaces = tomb.item.Moved, true // another request has signed in the same way
+	case tomb != nil && tomb.item != nil && s.rules.Live(tomb.item, now): // by Store.Write
 		return false, s.gone(g.tombstone)
 	case tomb != nil:
 		return s.createGhost(ctx, op, g)
 	case replaced != nil && ours(replaced.item):
 		return true, nil
-	case replaced != nil && replaced.item != nil && (replaced.item.tombstone || s.rules.live(replaced.item, now)):
+	case replaced != nil && replaced.item != nil && (replaced.item.Tombstone || s.rules.Live(replaced.item, now)):
 		return false, s.gone(g.tombstone) // it is in use: the browser has its cookie
 	case replaced != nil: // signed out
 		g.replaces = false
@@ -152,7 +152,7 @@ func (s *Store) createGhost(ctx context.Context, op *operation, g *ghostSignIn) 
 	switch {
 	case err != nil:
 		return false, err
-	case refused != nil && (refused.item == nil || refused.item.creation() != g.fresh.creation()):
+	case refused != nil && (refused.item == nil || refused.item.Creation() != g.fresh.Creation()):
 		return false, fmt.Errorf("%w: the new id is taken", ErrConflict)
 	}
 	return true, nil

@@ -51,7 +51,7 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 	key := s.keys.key(t.id)
 	timed, op := s.start(ctx, "load", key)
 	defer func() { op.end(err) }()
-	var r *record
+	var r *Record
 	var l *lease
 	if s.cfg.Concurrency == Lock {
 		r, l, err = s.acquire(ctx, op, key) // the waiting is under LockWait, each call under Timeout
@@ -63,7 +63,7 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 		return nil, err
 	}
 	sess := s.newSession()
-	if r.tombstone {
+	if r.Tombstone {
 		sess.ghost = r
 		return sess, nil
 	}
@@ -80,22 +80,22 @@ func (s *Store) loadOne(ctx context.Context, t ticket) (_ *Session, err error) {
 
 // noticeLock logs, once, that PHP locks the sessions that this store does not lock: then PHP overwrites
 // what others have changed meanwhile.
-func (s *Store) noticeLock(ctx context.Context, r *record) {
-	if r == nil || r.lock == 0 || r.lock >= leaseFrom {
+func (s *Store) noticeLock(ctx context.Context, r *Record) {
+	if r == nil || r.Lock == 0 || r.Lock >= leaseFrom {
 		return
 	}
 	s.unlocked.Do(func() {
-		s.log(ctx).WarnContext(ctx, "dynasession: PHP locks its sessions, and this store does not: PHP will overwrite changes. Set Config.Concurrency to Lock", "session", s.keys.ref(r.key))
+		s.log(ctx).WarnContext(ctx, "dynasession: PHP locks its sessions, and this store does not: PHP will overwrite changes. Set Config.Concurrency to Lock", "session", s.keys.ref(r.Key))
 	})
 }
 
 func (s *Store) newSession() *Session {
-	return &Session{codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: s.rules.birth(epoch(s.now()))}
+	return &Session{codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: s.rules.Birth(epoch(s.now()))}
 }
 
 // acquire loads a session and takes its lock, waiting for LockWait at most. It returns no
 // record for no live session, and then no lock; and a fresh tombstone without one.
-func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *record, _ *lease, err error) {
+func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *Record, _ *lease, err error) {
 	wait, cancel := context.WithTimeoutCause(ctx, s.cfg.LockWait, ErrLocked)
 	defer cancel()
 
@@ -107,7 +107,7 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 		return nil, nil, s.notLocked(wait, key, ErrLocked)
 	}
 	var poll pause.Poll
-	var seen *record
+	var seen *Record
 	before := s.locks.Handed(key)
 	if !before.passedOn && s.contended.Has(key) {
 		seen, err = s.look(wait, op, key, &poll)
@@ -120,7 +120,7 @@ func (s *Store) acquire(ctx context.Context, op *operation, key string) (_ *reco
 				break
 			}
 		}
-		var r *record
+		var r *Record
 		var l *lease
 		if r, l, seen, err = s.tryAcquire(wait, op, key, leave); l != nil {
 			return r, l, nil
@@ -159,9 +159,9 @@ func (s *Store) notLocked(wait context.Context, key string, state error) error {
 }
 
 // tryAcquire asks for the lock once. Another's lock is told by seen.
-func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leave func()) (r *record, l *lease, seen *record, err error) {
+func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leave func()) (r *Record, l *lease, seen *Record, err error) {
 	type answer struct {
-		r, seen *record
+		r, seen *Record
 		l       *lease
 		err     error
 	}
@@ -193,14 +193,14 @@ func (s *Store) tryAcquire(wait context.Context, op *operation, key string, leav
 	}
 }
 
-func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *record, l *lease, seen *record, err error) {
+func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *Record, l *lease, seen *Record, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	now := s.now()
 	l = &lease{key: key, end: now.Add(s.cfg.LockLease).UnixMilli(), holder: newMark(), leave: func() {}}
 	r, err = s.table.acquire(ctx, tr, key, l, now.Unix(), now.UnixMilli()-leaseSkew)
 	if errors.Is(err, errBusy) {
-		return nil, nil, &record{key: key}, nil
+		return nil, nil, &Record{Key: key}, nil
 	}
 	refused, err := asRefusal(err)
 	switch {
@@ -212,14 +212,14 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 	case refused == nil:
 	case s.isGhost(refused.item):
 		return refused.item, nil, nil, nil
-	case refused.item == nil || !s.rules.live(refused.item, now.Unix()):
+	case refused.item == nil || !s.rules.Live(refused.item, now.Unix()):
 		return nil, nil, nil, nil
 	case l.holds(refused.item): // the answer to an earlier try was lost
 		r = refused.item
 	default:
 		return nil, nil, refused.item, nil
 	}
-	if !s.rules.live(r, now.Unix()) { // ended, though it has not expired
+	if !s.rules.Live(r, now.Unix()) { // ended, though it has not expired
 		s.release(ctx, l)
 		return nil, nil, nil, nil
 	}
@@ -228,9 +228,9 @@ func (s *Store) callAcquire(ctx context.Context, tr *trace, key string) (r *reco
 
 // awaitFree polls until the lock that was seen looks free. A lock without an end, PHP's,
 // is given one first: its holder may be dead.
-func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, poll *pause.Poll) (err error) {
-	for key := seen.key; seen != nil && err == nil; {
-		if seen.lock != 0 && seen.lock < leaseFrom {
+func (s *Store) awaitFree(ctx context.Context, op *operation, seen *Record, poll *pause.Poll) (err error) {
+	for key := seen.Key; seen != nil && err == nil; {
+		if seen.Lock != 0 && seen.Lock < leaseFrom {
 			now := s.now()
 			call, cancel := s.oneCall(ctx)
 			err := s.table.bound(call, &op.trace, key, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix())
@@ -250,7 +250,7 @@ func (s *Store) awaitFree(ctx context.Context, op *operation, seen *record, poll
 // look gives the item if it is locked. None means free, or gone, as far as this replica
 // knows: a try will tell. A lock that looks free is looked at again: another process may be
 // passing it on to its own next, and a try that is refused costs ten looks.
-func (s *Store) look(ctx context.Context, op *operation, key string, poll *pause.Poll) (*record, error) {
+func (s *Store) look(ctx context.Context, op *operation, key string, poll *pause.Poll) (*Record, error) {
 	for again := false; ; again = true {
 		begin := s.now()
 		call, cancel := s.oneCall(ctx)
@@ -260,9 +260,9 @@ func (s *Store) look(ctx context.Context, op *operation, key string, poll *pause
 		switch {
 		case err != nil:
 			return nil, err
-		case r == nil || r.expires <= now.Unix():
+		case r == nil || r.Expires <= now.Unix():
 			return nil, nil
-		case r.lock >= leaseFrom && r.lock > now.UnixMilli()-leaseSkew, r.lock != 0 && r.lock < leaseFrom:
+		case r.Lock >= leaseFrom && r.Lock > now.UnixMilli()-leaseSkew, r.Lock != 0 && r.Lock < leaseFrom:
 			return r, nil
 		case again:
 			return nil, nil
@@ -276,7 +276,7 @@ func (s *Store) look(ctx context.Context, op *operation, key string, poll *pause
 // release gives a lock up that no save will. An error is told only: the lease ends by itself.
 func (s *Store) release(ctx context.Context, l *lease) {
 	ctx, op := s.start(context.WithoutCancel(ctx), "release", l.key)
-	err := op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, &record{key: l.key}, nil, l, 0) })
+	err := op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, &Record{Key: l.key}, nil, l, 0) })
 	_, err = asRefusal(err)
 	op.end(err)
 	l.leave()

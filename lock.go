@@ -37,8 +37,8 @@ func (l *lease) hold(leave func(), left time.Duration) {
 
 // holds tells whether r is locked by l: holder means something only beside the lock that it
 // was written with.
-func (l *lease) holds(r *record) bool {
-	return r != nil && r.lock == l.end && r.holder == l.holder
+func (l *lease) holds(r *Record) bool {
+	return r != nil && r.Lock == l.end && r.Holder == l.holder
 }
 
 // lockHint is what a request that waits for a lock hands to the next one of this process.

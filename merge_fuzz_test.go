@@ -23,7 +23,7 @@ func FuzzMerge(f *testing.F) {
 			return
 		}
 		s := bareSession()
-		s.rec = &record{rev: 1, marks: "creation", data: loaded, expires: testNow.Unix() + 3600}
+		s.rec = &Record{Rev: 1, Marks: "creation", Data: loaded, Expires: testNow.Unix() + 3600}
 		s.vals = before.clone()
 
 		// The model: of each key what this request sees, what it wants, and whether it

@@ -7,52 +7,52 @@ import (
 	"unicode/utf8"
 )
 
-// record is a session's item as the protocol sees it. Times are epoch seconds and 0
+// Record is a session's item as the protocol sees it. Times are epoch seconds and 0
 // where the attribute is absent, but for lock, which is in milliseconds.
-type record struct {
-	key     string
-	attrs   attrs
-	expires int64
-	data    []byte // as stored, sealed or not; nil: absent
-	binary  bool   // data is B, not S
-	alien   bool   // the data attribute is neither
-	rev     int64
-	marks   string // w: the creation's write mark, then those of the last three writes
-	lock    int64
-	holder  string
+type Record struct {
+	Key     string
+	Meta   Meta
+	Expires int64
+	Data    []byte // as stored, sealed or not; nil: absent
+	Binary  bool   // data is B, not S
+	BadType   bool   // the data attribute is neither
+	Rev     int64
+	Marks   string // w: the creation's write mark, then those of the last three writes
+	Lock    int64
+	Holder  string
 
-	tombstone bool   // the session was renewed: moved names the item that it goes on under
-	moved     string // its key; "" when the attribute is not a string
+	Tombstone bool   // the session was renewed: moved names the item that it goes on under
+	Moved     string // its key; "" when the attribute is not a string
 }
 
-// attrs are what a session says of itself beside its values.
-type attrs struct {
-	user  string
-	auth  int64 // when user signed in
-	born  int64
-	until int64 // absolute end
-	limit int64 // LimitTo's end, kept apart so that Remember cannot pass it
-	idle  int64 // seconds; only of a remembered session
+// Meta are what a session says of itself beside its values.
+type Meta struct {
+	User  string
+	Auth  int64 // when user signed in
+	Born  int64
+	Until int64 // absolute end
+	Limit int64 // LimitTo's end, kept apart so that Remember cannot pass it
+	Idle  int64 // seconds; only of a remembered session
 }
 
-// rules are what Config says about how long sessions live, in seconds.
-type rules struct {
-	idle, lifetime, touchAfter int64
-	notBefore                  int64
-	foreign                    bool // others write items by rules of their own
+// Rules are what Config says about how long sessions live, in seconds.
+type Rules struct {
+	Idle, Lifetime, TouchAfter int64
+	NotBefore                  int64
+	Foreign                    bool // others write items by rules of their own
 }
 
-// live reports whether r is a session at now. expires alone never proves it: PHP moves
+// Live reports whether r is a session at now. expires alone never proves it: PHP moves
 // it without looking at until.
-func (l rules) live(r *record, now int64) bool {
-	switch a := &r.attrs; {
-	case r.tombstone, r.expires <= now:
+func (l Rules) Live(r *Record, now int64) bool {
+	switch a := &r.Meta; {
+	case r.Tombstone, r.Expires <= now:
 		return false
-	case a.until != 0 && a.until <= now:
+	case a.Until != 0 && a.Until <= now:
 		return false
-	case a.idle == 0 && a.born != 0 && a.born+l.lifetime <= now:
+	case a.Idle == 0 && a.Born != 0 && a.Born+l.Lifetime <= now:
 		return false
-	case l.notBefore != 0 && (a.born == 0 || a.born < l.notBefore):
+	case l.NotBefore != 0 && (a.Born == 0 || a.Born < l.NotBefore):
 		return false
 	}
 	return true
@@ -62,97 +62,97 @@ func (l rules) live(r *record, now int64) bool {
 // sessions that count.
 const birthSkew = 60
 
-// birth gives when a session that is made now is born: not before NotBefore, which is rounded up,
+// Birth gives when a session that is made now is born: not before NotBefore, which is rounded up,
 // and may be another server's now.
-func (l rules) birth(now int64) int64 {
-	if l.notBefore-now <= birthSkew {
-		return max(now, l.notBefore)
+func (l Rules) Birth(now int64) int64 {
+	if l.NotBefore-now <= birthSkew {
+		return max(now, l.NotBefore)
 	}
 	return now
 }
 
-// newborn gives the attributes of a session that is made now.
-func (l rules) newborn(now int64) attrs {
-	born := l.birth(now)
-	return attrs{born: born, until: born + l.lifetime}
+// Newborn gives the attributes of a session that is made now.
+func (l Rules) Newborn(now int64) Meta {
+	born := l.Birth(now)
+	return Meta{Born: born, Until: born + l.Lifetime}
 }
 
-// stamped gives a with what an item that others made lacks: birth, and an absolute end.
-func (l rules) stamped(a attrs, now int64) attrs {
-	if a.born == 0 {
-		a.born = now
+// Stamped gives a with what an item that others made lacks: birth, and an absolute end.
+func (l Rules) Stamped(a Meta, now int64) Meta {
+	if a.Born == 0 {
+		a.Born = now
 	}
-	if a.until == 0 {
-		a.until = a.born + l.lifetime
+	if a.Until == 0 {
+		a.Until = a.Born + l.Lifetime
 	}
 	return a
 }
 
-// expiry returns the time at which a session with a, used at now, expires.
-func (l rules) expiry(a attrs, now int64) int64 {
-	return min(now+l.idleOf(a), l.absolute(a, now))
+// Expiry returns the time at which a session with a, used at now, expires.
+func (l Rules) Expiry(a Meta, now int64) int64 {
+	return min(now+l.IdleOf(a), l.Absolute(a, now))
 }
 
-func (l rules) idleOf(a attrs) int64 {
-	if a.idle == 0 {
-		return l.idle
+func (l Rules) IdleOf(a Meta) int64 {
+	if a.Idle == 0 {
+		return l.Idle
 	}
-	return a.idle
+	return a.Idle
 }
 
-// absolute returns the end of a session with a, whatever its use. Lifetime may have been longer
+// Absolute returns the end of a session with a, whatever its use. Lifetime may have been longer
 // when until was stored.
-func (l rules) absolute(a attrs, now int64) int64 {
-	a = l.stamped(a, now)
-	if a.idle == 0 {
-		return min(a.until, a.born+l.lifetime)
+func (l Rules) Absolute(a Meta, now int64) int64 {
+	a = l.Stamped(a, now)
+	if a.Idle == 0 {
+		return min(a.Until, a.Born+l.Lifetime)
 	}
-	return a.until
+	return a.Until
 }
 
-// tooFar reports whether the stored expiry of r is further away than a use could set it: IdleTimeout
+// TooFar reports whether the stored expiry of r is further away than a use could set it: IdleTimeout
 // was longer, a clock ran ahead, or the value is in milliseconds. PHP's lifetime is its own, so what it
 // may have stored never is.
-func (l rules) tooFar(r *record, now int64) bool {
-	latest := min(now+l.idleOf(r.attrs), l.stamped(r.attrs, now).until)
-	return !l.foreign && r.expires > latest+clockMargin
+func (l Rules) TooFar(r *Record, now int64) bool {
+	latest := min(now+l.IdleOf(r.Meta), l.Stamped(r.Meta, now).Until)
+	return !l.Foreign && r.Expires > latest+clockMargin
 }
 
-// extension is an expiry that a write sets.
-type extension struct {
-	expires int64
-	forward bool  // the write must not move the stored expiry back
-	lowers  int64 // if forward, the one stored expiry that it may lower; 0 for none
+// Extension is an expiry that a write sets.
+type Extension struct {
+	Expires int64
+	Forward bool  // the write must not move the stored expiry back
+	Lowers  int64 // if forward, the one stored expiry that it may lower; 0 for none
 }
 
-// extend returns the expiry that a use of r at now sets, when the session then has a. A server
+// Extend returns the expiry that a use of r at now sets, when the session then has a. A server
 // with a slow clock must not end a session that others have just extended, so it moves the expiry
 // forward only. The expiry is lowered where it passes the absolute end, where it is too far away, and
 // where the request itself has changed how long the session lasts.
-func (l rules) extend(r *record, a attrs, now int64) extension {
-	was, a := l.stamped(r.attrs, now), l.stamped(a, now)
-	expires := l.expiry(a, now)
-	if a.idle != was.idle || a.born != was.born {
-		return extension{expires: expires}
+func (l Rules) Extend(r *Record, a Meta, now int64) Extension {
+	was, a := l.Stamped(r.Meta, now), l.Stamped(a, now)
+	expires := l.Expiry(a, now)
+	if a.Idle != was.Idle || a.Born != was.Born {
+		return Extension{Expires: expires}
 	}
-	moved, end := a.until != was.until, l.absolute(a, now)
-	if l.tooFar(r, now) {
-		return extension{expires, !moved, r.expires} // others may have lowered it already
+	moved, end := a.Until != was.Until, l.Absolute(a, now)
+	if l.TooFar(r, now) {
+		return Extension{expires, !moved, r.Expires} // others may have lowered it already
 	}
-	return extension{expires: min(max(r.expires, expires), end), forward: !moved && r.expires <= end}
+	return Extension{Expires: min(max(r.Expires, expires), end), Forward: !moved && r.Expires <= end}
 }
 
-// touchDue reports whether the stored expiry is old enough to be written again, or too far away.
-func (l rules) touchDue(r *record, now int64) bool {
-	if l.tooFar(r, now) {
+// TouchDue reports whether the stored expiry is old enough to be written again, or too far away.
+func (l Rules) TouchDue(r *Record, now int64) bool {
+	if l.TooFar(r, now) {
 		return true
 	}
-	e := l.extend(r, r.attrs, now).expires
-	return e > r.expires && e-r.expires >= l.touchAfter
+	e := l.Extend(r, r.Meta, now).Expires
+	return e > r.Expires && e-r.Expires >= l.TouchAfter
 }
 
-// fresh reports whether r is a tombstone that still tells where its session went.
-func (r *record) fresh(now int64) bool { return r.tombstone && r.expires > now }
+// Fresh reports whether r is a tombstone that still tells where its session went.
+func (r *Record) Fresh(now int64) bool { return r.Tombstone && r.Expires > now }
 
 const (
 	// clockMargin is how far servers' clocks may be apart, in seconds. Only beyond it an expiry that
@@ -164,23 +164,23 @@ const (
 	grace = 30
 )
 
-// lastUsed is exact to TouchAfter. Where the expiry is cut by the absolute end, the
+// LastUsed is exact to TouchAfter. Where the expiry is cut by the absolute end, the
 // last use can't be told from it, and latest gives the latest that it can have been.
-func (l rules) lastUsed(r *record) (earliest, latest int64) {
-	idle := l.idleOf(r.attrs)
-	earliest = max(r.expires-idle, r.attrs.born, r.attrs.auth)
-	if r.attrs.until != 0 && r.expires >= r.attrs.until {
-		return earliest, r.expires
+func (l Rules) LastUsed(r *Record) (earliest, latest int64) {
+	idle := l.IdleOf(r.Meta)
+	earliest = max(r.Expires-idle, r.Meta.Born, r.Meta.Auth)
+	if r.Meta.Until != 0 && r.Expires >= r.Meta.Until {
+		return earliest, r.Expires
 	}
-	return earliest, max(earliest, r.expires-idle+l.touchAfter)
+	return earliest, max(earliest, r.Expires-idle+l.TouchAfter)
 }
 
-// creation is the mark of the write that made the item; "" for one that PHP made.
-func (r *record) creation() string { return r.marks[:min(markLen, len(r.marks))] }
+// Creation is the mark of the write that made the item; "" for one that PHP made.
+func (r *Record) Creation() string { return r.Marks[:min(markLen, len(r.Marks))] }
 
-// hasMark tells whether the save with that mark is one of those that r tells of.
-func (r *record) hasMark(mark string) bool {
-	for m := r.marks; len(m) >= markLen; m = m[markLen:] {
+// HasMark tells whether the save with that mark is one of those that r tells of.
+func (r *Record) HasMark(mark string) bool {
+	for m := r.Marks; len(m) >= markLen; m = m[markLen:] {
 		if m[:markLen] == mark {
 			return true
 		}
@@ -191,17 +191,17 @@ func (r *record) hasMark(mark string) bool {
 // keptMarks is how many last writes an item tells of, beside its creation.
 const keptMarks = 3
 
-// marksWith puts mark before the last writes' marks of r, of which it keeps two. The
+// MarksWith puts mark before the last writes' marks of r, of which it keeps two. The
 // creation's stays first. An item without marks takes mark as its creation's.
-func (r *record) marksWith(mark string) string {
-	if r.marks == "" {
+func (r *Record) MarksWith(mark string) string {
+	if r.Marks == "" {
 		return mark
 	}
 	var b strings.Builder
 	b.Grow(4 * markLen)
-	b.WriteString(r.creation())
+	b.WriteString(r.Creation())
 	b.WriteString(mark)
-	rest := r.marks[len(r.creation()):]
+	rest := r.Marks[len(r.Creation()):]
 	for n := 1; n < keptMarks && len(rest) >= markLen; n++ {
 		if rest[:markLen] != mark { // one mark for all attempts of a save
 			b.WriteString(rest[:markLen])
@@ -220,32 +220,32 @@ const lockRoom = len(attrLock) + (13+1)/2 + 1 + len(attrHolder) + markLen
 // writeUnits is what DynamoDB bills for a write of that many bytes.
 func writeUnits(size int) int { return max(1, (size+1023)/1024) }
 
-// size gives the item's size by DynamoDB's rules: bytes of names and values. A number
+// Size gives the item's Size by DynamoDB's rules: bytes of names and values. A number
 // is a byte for two digits and one more; rounded up here.
-func (r *record) size(names *Attributes) int {
-	n := r.sizeWithoutData(names)
-	if r.data != nil {
-		n += len(names.Data) + len(r.data)
+func (r *Record) Size(names *Attributes) int {
+	n := r.SizeWithoutData(names)
+	if r.Data != nil {
+		n += len(names.Data) + len(r.Data)
 	}
 	return n
 }
 
-func (r *record) sizeWithoutData(names *Attributes) int {
-	n := len(names.ID) + len(r.key) + len(names.Expires) + numberSize(r.expires)
-	n += optional(len(attrRev), r.rev) + optional(len(attrBorn), r.attrs.born) + optional(len(attrUntil), r.attrs.until)
-	n += optional(len(attrAuth), r.attrs.auth) + optional(len(attrIdle), r.attrs.idle) + optional(len(attrLimit), r.attrs.limit)
-	n += optional(len(attrLock), r.lock)
-	if r.marks != "" {
-		n += len(attrMarks) + len(r.marks)
+func (r *Record) SizeWithoutData(names *Attributes) int {
+	n := len(names.ID) + len(r.Key) + len(names.Expires) + numberSize(r.Expires)
+	n += optional(len(attrRev), r.Rev) + optional(len(attrBorn), r.Meta.Born) + optional(len(attrUntil), r.Meta.Until)
+	n += optional(len(attrAuth), r.Meta.Auth) + optional(len(attrIdle), r.Meta.Idle) + optional(len(attrLimit), r.Meta.Limit)
+	n += optional(len(attrLock), r.Lock)
+	if r.Marks != "" {
+		n += len(attrMarks) + len(r.Marks)
 	}
-	if r.attrs.user != "" {
-		n += len(names.User) + len(r.attrs.user)
+	if r.Meta.User != "" {
+		n += len(names.User) + len(r.Meta.User)
 	}
-	if r.holder != "" {
-		n += len(attrHolder) + len(r.holder)
+	if r.Holder != "" {
+		n += len(attrHolder) + len(r.Holder)
 	}
-	if r.tombstone {
-		n += len(attrMoved) + len(r.moved)
+	if r.Tombstone {
+		n += len(attrMoved) + len(r.Moved)
 	}
 	return n
 }

@@ -43,7 +43,7 @@ const (
 // save stores what sess has pending. When a new cookie cannot be delivered any more,
 // it refuses what would need one, before it writes.
 func (s *Store) save(ctx context.Context, sess *Session, headersSent bool) (delivery, error) {
-	if r := sess.atRest(); r != nil && !s.rules.touchDue(r, s.now().Unix()) {
+	if r := sess.atRest(); r != nil && !s.rules.TouchDue(r, s.now().Unix()) {
 		return delivery{}, nil
 	}
 	w := sess.begin()
@@ -62,7 +62,7 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		if err := w.changes[i].err; err != nil {
 			ref := ""
 			if w.rec != nil {
-				ref = s.keys.ref(w.rec.key)
+				ref = s.keys.ref(w.rec.Key)
 			}
 			s.report(ctx, "save", ref, err)
 			return d, nil, err
@@ -78,11 +78,11 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		w.unlock()
 		d.cookie = cookieClear
 	}
-	if w.signIn != nil && !utf8.ValidString(w.attrs.user) {
+	if w.signIn != nil && !utf8.ValidString(w.attrs.User) {
 		return d, nil, errUser
 	}
-	if len(w.attrs.user) > maxUser {
-		return d, nil, fmt.Errorf("%w: a user of %d bytes, the limit is %d", ErrTooLarge, len(w.attrs.user), maxUser)
+	if len(w.attrs.User) > maxUser {
+		return d, nil, fmt.Errorf("%w: a user of %d bytes, the limit is %d", ErrTooLarge, len(w.attrs.User), maxUser)
 	}
 	ended := w.ended(s.rules, s.now().Unix())
 	switch {
@@ -90,9 +90,9 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 		if now, err = s.saveGhost(ctx, w, headersSent); now == nil {
 			return d, nil, err
 		}
-	case w.rec == nil && (ended || len(w.vals.list) == 0 && w.attrs.user == ""):
+	case w.rec == nil && (ended || len(w.vals.list) == 0 && w.attrs.User == ""):
 		return d, nil, nil
-	case w.rec == nil && w.attrs.until <= s.now().Unix():
+	case w.rec == nil && w.attrs.Until <= s.now().Unix():
 		return d, nil, fmt.Errorf("%w: before it was saved", ErrGone)
 	case w.rec == nil:
 		if headersSent {
@@ -127,11 +127,11 @@ func (s *Store) perform(ctx context.Context, w *work, headersSent bool) (d deliv
 
 // ended tells whether this request has ended the session: by LimitTo, or since Remember leaves it
 // no time any more.
-func (w *work) ended(l rules, now int64) bool {
+func (w *work) ended(l Rules, now int64) bool {
 	if w.limit != 0 && w.limit <= now {
 		return true
 	}
-	return w.remembers() && w.attrs.until <= now && w.rec != nil && l.live(w.rec, now)
+	return w.remembers() && w.attrs.Until <= now && w.rec != nil && l.Live(w.rec, now)
 }
 
 // unlock says that the lock is given up, by whatever write.
@@ -145,10 +145,10 @@ func (w *work) unlock() {
 func (s *Store) deliver(now *stored) delivery {
 	d := delivery{cookie: cookieSet, id: now.id}
 	if s.cfg.EventualReads {
-		d.rev = now.rec.rev
+		d.rev = now.rec.Rev
 	}
-	if s.cfg.Cookie.Persist || now.rec.attrs.idle != 0 {
-		d.maxAge = max(1, now.rec.attrs.until-s.now().Unix())
+	if s.cfg.Cookie.Persist || now.rec.Meta.Idle != 0 {
+		d.maxAge = max(1, now.rec.Meta.Until-s.now().Unix())
 	}
 	return d
 }
@@ -156,17 +156,17 @@ func (s *Store) deliver(now *stored) delivery {
 // create puts a new session's item, under a new id.
 func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
 	var id string
-	var r *record
+	var r *Record
 	before := w.repeats()
 	again := before != nil && before.fresh != nil
 	if again {
 		id, r = before.id, before.fresh
 	} else {
 		id = newID()
-		r = &record{key: s.keys.key(id), rev: 1, marks: newMark(), attrs: w.attrs}
-		r.expires = s.rules.expiry(r.attrs, s.now().Unix())
+		r = &Record{Key: s.keys.key(id), Rev: 1, Marks: newMark(), Meta: w.attrs}
+		r.Expires = s.rules.Expiry(r.Meta, s.now().Unix())
 	}
-	ctx, op := s.start(ctx, "save", r.key)
+	ctx, op := s.start(ctx, "save", r.Key)
 	defer func() { op.end(err) }()
 	if !again {
 		if err := s.encode(r, &w.vals); err != nil {
@@ -187,14 +187,14 @@ func (s *Store) create(ctx context.Context, w *work) (_ *stored, err error) {
 		return nil, err
 	}
 	w.unsure = nil
-	if refused != nil && (refused.item == nil || refused.item.creation() != r.marks) {
+	if refused != nil && (refused.item == nil || refused.item.Creation() != r.Marks) {
 		return nil, fmt.Errorf("%w: the new id is taken", ErrConflict)
 	}
 	return &stored{r, id, w.vals}, nil
 }
 
 // encode fills r with the values.
-func (s *Store) encode(r *record, vals *values) error {
+func (s *Store) encode(r *Record, vals *values) error {
 	if _, ok := s.cfg.Codec.(JSON); ok && len(vals.list) > 0 {
 		return s.encodeJSON(r, vals.list)
 	}
@@ -209,7 +209,7 @@ func (s *Store) encode(r *record, vals *values) error {
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // encodeJSON joins the values where nobody keeps them: most sessions are stored in another form.
-func (s *Store) encodeJSON(r *record, list []KeyValue) error {
+func (s *Store) encodeJSON(r *Record, list []KeyValue) error {
 	room := scratch.Get().(*[]byte)
 	defer scratch.Put(room)
 	data, err := appendObject((*room)[:0], list)
@@ -218,8 +218,8 @@ func (s *Store) encodeJSON(r *record, list []KeyValue) error {
 	}
 	*room = data
 	err = s.fill(r, data)
-	if len(r.data) > 0 && &r.data[0] == &data[0] { // stored as it is
-		r.data = bytes.Clone(data)
+	if len(r.Data) > 0 && &r.Data[0] == &data[0] { // stored as it is
+		r.Data = bytes.Clone(data)
 	}
 	return err
 }
@@ -240,11 +240,11 @@ const touchPatience = 5
 // expiry, and the lease ends by itself. A caller's deadline does not keep the lock from being given up.
 func (s *Store) keep(ctx context.Context, w *work) *stored {
 	now := s.now().Unix()
-	var next *record
-	if s.rules.touchDue(w.rec, now) && !s.touchesRest() {
+	var next *Record
+	if s.rules.TouchDue(w.rec, now) && !s.touchesRest() {
 		r := *w.rec
-		r.attrs = s.rules.stamped(r.attrs, now)
-		r.expires = s.rules.extend(w.rec, r.attrs, now).expires
+		r.Meta = s.rules.Stamped(r.Meta, now)
+		r.Expires = s.rules.Extend(w.rec, r.Meta, now).Expires
 		next = &r
 	}
 	touched := false
@@ -263,9 +263,9 @@ func (s *Store) keep(ctx context.Context, w *work) *stored {
 
 // touchedBeside reports whether another request, that has loaded the same expiry, moves it. It may
 // fail: that costs nothing as long as there is time for the next request.
-func (s *Store) touchedBeside(r, next *record, now int64) bool {
-	first := s.touching.Note(r.key, r.expires)
-	return !first && r.expires-now > (next.expires-now)/2
+func (s *Store) touchedBeside(r, next *Record, now int64) bool {
+	first := s.touching.Note(r.Key, r.Expires)
+	return !first && r.Expires-now > (next.Expires-now)/2
 }
 
 func (s *Store) touchesRest() bool { return s.now().UnixNano() < s.restUntil.Load() }
@@ -281,22 +281,22 @@ func (s *Store) restTouches(ctx context.Context, key string, err error) {
 }
 
 // touch moves the expiry to next's, with one call.
-func (s *Store) touch(ctx context.Context, w *work, next *record, now int64) bool {
+func (s *Store) touch(ctx context.Context, w *work, next *Record, now int64) bool {
 	patient, cancel := context.WithTimeout(ctx, s.cfg.Timeout/touchPatience)
 	defer cancel()
-	timed, op := s.start(patient, "touch", w.rec.key)
+	timed, op := s.start(patient, "touch", w.rec.Key)
 	refused, err := asRefusal(s.table.touch(timed, &op.trace, w.rec, next, now))
 	op.end(err)
 	if err != nil && ctx.Err() == nil { // else it was the caller's deadline
-		s.restTouches(ctx, w.rec.key, err)
+		s.restTouches(ctx, w.rec.Key, err)
 	}
 	return err == nil && refused == nil // else it was touched already, ended or destroyed: nothing to do
 }
 
 // unlock gives up the lock of w, and moves the expiry to next's, unless next is nil. It reports whether
 // the expiry was moved.
-func (s *Store) unlock(ctx context.Context, w *work, next *record, now int64) bool {
-	ctx, op := s.start(ctx, "release", w.rec.key)
+func (s *Store) unlock(ctx context.Context, w *work, next *Record, now int64) bool {
+	ctx, op := s.start(ctx, "release", w.rec.Key)
 	if next != nil {
 		refused, err := asRefusal(s.table.release(ctx, &op.trace, w.rec, next, w.lease, now))
 		if err == nil && (refused == nil || !w.lease.holds(refused.item)) {
@@ -304,13 +304,13 @@ func (s *Store) unlock(ctx context.Context, w *work, next *record, now int64) bo
 			return refused == nil
 		}
 		if err != nil {
-			s.restTouches(ctx, w.rec.key, err)
+			s.restTouches(ctx, w.rec.Key, err)
 		}
 	}
 	_, err := asRefusal(op.untilFree(ctx, func() error { return s.table.release(ctx, &op.trace, w.rec, nil, w.lease, now) }))
 	op.end(err)
 	if err != nil {
-		s.log(ctx).WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(w.rec.key), "error", err)
+		s.log(ctx).WarnContext(ctx, "dynasession: unlocking a session", "session", s.keys.ref(w.rec.Key), "error", err)
 	}
 	return false
 }
@@ -321,11 +321,11 @@ func (s *Store) write(ctx context.Context, w *work) (_ *stored, err error) {
 	if w.renew {
 		name = "renew"
 	}
-	ctx, op := s.start(ctx, name, w.rec.key)
+	ctx, op := s.start(ctx, name, w.rec.Key)
 	defer func() { op.end(err) }()
 	a := attempt{
 		store: s, work: w, op: op,
-		mark: newMark(), creation: w.rec.creation(),
+		mark: newMark(), creation: w.rec.Creation(),
 		base: w.rec, vals: w.vals, doubt: noDoubt,
 	}
 	if before := w.repeats(); before != nil && before.mark != "" {
@@ -359,7 +359,7 @@ type attempt struct {
 	mark     string   // of all the tries
 	earlier  []string // marks of unanswered saves, whose changes are among this one's
 	creation string   // of the session that was loaded; "" for an item of PHP's
-	base     *record
+	base     *Record
 	vals     values // base's, with the changes on top
 	doubt    int64  // rev of the first try, of the earlier saves too, that ended without an answer
 	lost     bool   // a try of this save did
@@ -376,7 +376,7 @@ func (a *attempt) prepare(ctx context.Context) (*stored, error) {
 		return a.enterLane(ctx)
 	}
 	if a.pause.Tries >= maxTries || a.pause.Wait(ctx) != nil {
-		return nil, a.store.gaveUp(a.base.key, a.pause.Tries, a.busy)
+		return nil, a.store.gaveUp(a.base.Key, a.pause.Tries, a.busy)
 	}
 	return nil, nil
 }
@@ -404,7 +404,7 @@ func (a *attempt) remember(err error) {
 // what the last of them has stored: that is no knowledge, since the condition tells whether
 // it still holds, but spares the writes that would be refused.
 func (a *attempt) enterLane(ctx context.Context) (*stored, error) {
-	key := a.base.key
+	key := a.base.Key
 	turn, leave := a.store.merges.Join(key)
 	a.leave = leave
 	select {
@@ -416,15 +416,15 @@ func (a *attempt) enterLane(ctx context.Context) (*stored, error) {
 	if a.store.cfg.Concurrency != Merge || a.lease != nil || a.renewal != nil {
 		return nil, nil
 	}
-	if last := a.store.merges.Handed(key); last != nil && last.rev > a.base.rev && last.creation() == a.base.creation() {
+	if last := a.store.merges.Handed(key); last != nil && last.Rev > a.base.Rev && last.Creation() == a.base.Creation() {
 		return a.rebase(last, a.store.now().Unix())
 	}
 	return nil, nil
 }
 
 func (a *attempt) tell(now *stored) {
-	if a.leave != nil && now != nil && now.rec.key == a.base.key {
-		a.store.merges.Hand(a.base.key, now.rec)
+	if a.leave != nil && now != nil && now.rec.Key == a.base.Key {
+		a.store.merges.Hand(a.base.Key, now.rec)
 	}
 }
 
@@ -437,14 +437,14 @@ func (a *attempt) leaveLane() {
 // try sends the save once. It gives nil and nil when that was refused and is worth another.
 func (a *attempt) try(ctx context.Context) (*stored, error) {
 	s, now := a.store, a.store.now().Unix()
-	attrs := a.pending.attrs(s.rules.stamped(a.base.attrs, now), s.rules.lifetime)
+	attrs := a.pending.attrs(s.rules.Stamped(a.base.Meta, now), s.rules.Lifetime)
 	// It would be stored, and never seen again. Of a base that has ended itself the condition may
 	// tell that another has let it last for longer.
-	end := s.rules.extend(a.base, attrs, now)
-	if end.expires <= now && (s.rules.live(a.base, now) || s.cfg.Concurrency == LastWriteWins && !a.renew) {
-		return nil, fmt.Errorf("%w: session %s: its time is over", ErrGone, s.keys.ref(a.base.key))
+	end := s.rules.Extend(a.base, attrs, now)
+	if end.Expires <= now && (s.rules.Live(a.base, now) || s.cfg.Concurrency == LastWriteWins && !a.renew) {
+		return nil, fmt.Errorf("%w: session %s: its time is over", ErrGone, s.keys.ref(a.base.Key))
 	}
-	var next *record
+	var next *Record
 	var id string
 	var err error
 	if a.renew {
@@ -456,7 +456,7 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 	if a.op.Unanswered {
 		a.lost = true
 		if a.doubt == noDoubt && !a.renew {
-			a.doubt = a.base.rev
+			a.doubt = a.base.Rev
 		}
 	}
 	if a.busy = nil; errors.Is(err, errBusy) || errors.Is(err, errThrottled) {
@@ -465,7 +465,7 @@ func (a *attempt) try(ctx context.Context) (*stored, error) {
 	}
 	refused, err := asRefusal(err)
 	if err != nil {
-		return nil, s.unwritable(a.base.key, err)
+		return nil, s.unwritable(a.base.Key, err)
 	}
 	if refused == nil {
 		return &stored{next, id, a.vals}, nil
@@ -484,14 +484,14 @@ func (s *Store) unwritable(key string, err error) error {
 	return err
 }
 
-func (a *attempt) trySave(ctx context.Context, attrs attrs, end extension, now int64) (*record, error) {
+func (a *attempt) trySave(ctx context.Context, attrs Meta, end Extension, now int64) (*Record, error) {
 	s := a.store
-	next := &record{
-		key: a.base.key, attrs: attrs, expires: end.expires,
-		rev: a.base.rev + 1, marks: a.base.marksWith(a.mark), lock: a.base.lock, holder: a.base.holder,
+	next := &Record{
+		Key: a.base.Key, Meta: attrs, Expires: end.Expires,
+		Rev: a.base.Rev + 1, Marks: a.base.MarksWith(a.mark), Lock: a.base.Lock, Holder: a.base.Holder,
 	}
 	if a.lease != nil {
-		next.lock, next.holder = 0, ""
+		next.Lock, next.Holder = 0, ""
 	}
 	if err := s.encode(next, &a.vals); err != nil {
 		return nil, err
@@ -500,13 +500,13 @@ func (a *attempt) trySave(ctx context.Context, attrs attrs, end extension, now i
 	return next, s.table.save(ctx, &a.op.trace, a.base, next, how)
 }
 
-func (a *attempt) tryRenew(ctx context.Context, attrs attrs, end extension, now int64) (*record, string, error) {
+func (a *attempt) tryRenew(ctx context.Context, attrs Meta, end Extension, now int64) (*Record, string, error) {
 	s := a.store
 	if a.renewal == nil { // else the same bytes with the same token
 		a.newID = newID()
-		fresh := &record{
-			key: s.keys.key(a.newID), attrs: attrs, expires: end.expires,
-			rev: 1, marks: a.mark,
+		fresh := &Record{
+			Key: s.keys.key(a.newID), Meta: attrs, Expires: end.Expires,
+			Rev: 1, Marks: a.mark,
 		}
 		if err := s.encode(fresh, &a.vals); err != nil {
 			return nil, "", err
@@ -519,25 +519,25 @@ func (a *attempt) tryRenew(ctx context.Context, attrs attrs, end extension, now 
 
 // rebase puts the changes onto what another has written: section 3 of the protocol, whose
 // order counts.
-func (a *attempt) rebase(item *record, now int64) (*stored, error) {
+func (a *attempt) rebase(item *Record, now int64) (*stored, error) {
 	s := a.store
 	switch {
-	case item != nil && item.hasMark(a.mark): // an earlier try took effect, and nobody said
+	case item != nil && item.HasMark(a.mark): // an earlier try took effect, and nobody said
 		vals, err := s.values(item)
 		return &stored{item, a.id, vals}, err
-	case item != nil && slices.ContainsFunc(a.earlier, item.hasMark): // their changes must not count twice
-		return nil, fmt.Errorf("%w: session %s: an unanswered save of it took effect", ErrConflict, s.keys.ref(a.base.key))
-	case item == nil || !s.rules.live(item, now) || a.creation != "" && item.creation() != a.creation:
-		return nil, s.gone(a.base.key)
+	case item != nil && slices.ContainsFunc(a.earlier, item.HasMark): // their changes must not count twice
+		return nil, fmt.Errorf("%w: session %s: an unanswered save of it took effect", ErrConflict, s.keys.ref(a.base.Key))
+	case item == nil || !s.rules.Live(item, now) || a.creation != "" && item.Creation() != a.creation:
+		return nil, s.gone(a.base.Key)
 	case a.lease != nil && !a.lease.holds(item):
-		return nil, fmt.Errorf("%w: session %s", ErrLockLost, s.keys.ref(a.base.key))
+		return nil, fmt.Errorf("%w: session %s", ErrLockLost, s.keys.ref(a.base.Key))
 	case s.table.unmoved(item, a.base): // nobody has written it, and yet it is refused
-		return nil, corruptHere(s.keys.ref(a.base.key), errUnwritable)
+		return nil, corruptHere(s.keys.ref(a.base.Key), errUnwritable)
 	case s.cfg.Concurrency == LastWriteWins && !a.renew: // only its end differs
-		a.base, a.creation = item, item.creation()
+		a.base, a.creation = item, item.Creation()
 		return nil, nil
-	case a.doubt != noDoubt && item.rev-a.doubt > keptMarks:
-		return nil, fmt.Errorf("%w: session %s: an unanswered write may have been overwritten", ErrConflict, s.keys.ref(a.base.key))
+	case a.doubt != noDoubt && item.Rev-a.doubt > keptMarks:
+		return nil, fmt.Errorf("%w: session %s: an unanswered write may have been overwritten", ErrConflict, s.keys.ref(a.base.Key))
 	}
 	vals, err := s.values(item)
 	if err != nil {
@@ -547,7 +547,7 @@ func (a *attempt) rebase(item *record, now int64) (*stored, error) {
 		return nil, err
 	}
 	if a.creation == "" {
-		a.creation = item.creation()
+		a.creation = item.Creation()
 	}
 	a.base, a.vals = item, vals
 	return nil, nil

@@ -23,14 +23,14 @@ import (
 type Session struct {
 	codec  Codec
 	keys   keyspace
-	rules  rules
+	rules  Rules
 	now    func() time.Time
 	keeper keeper // nil: nobody
 
 	mu      sync.Mutex
 	id      string  // "" before a new session is saved
-	rec     *record // as loaded or last saved; nil: there is no item
-	ghost   *record // the tombstone that the cookie names; nil: none
+	rec     *Record // as loaded or last saved; nil: there is no item
+	ghost   *Record // the tombstone that the cookie names; nil: none
 	born    int64   // of a new session
 	vals    values  // as stored, with pend on top
 	pend    pending
@@ -248,11 +248,11 @@ func (s *Session) IsNew() bool {
 func (s *Session) Created() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.rules.newborn(s.born)
+	a := s.rules.Newborn(s.born)
 	if s.rec != nil {
-		a = s.rec.attrs
+		a = s.rec.Meta
 	}
-	return timeOf(s.pend.attrs(s.saving.attrs(a, s.rules.lifetime), s.rules.lifetime).born)
+	return timeOf(s.pend.attrs(s.saving.attrs(a, s.rules.Lifetime), s.rules.Lifetime).Born)
 }
 
 // Expires gives the time at which the session ends if nobody uses it from now on: as it
@@ -262,9 +262,9 @@ func (s *Session) Expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rec != nil && !s.pend.lasts() && !s.saving.lasts() {
-		return timeOf(s.rec.expires)
+		return timeOf(s.rec.Expires)
 	}
-	return timeOf(s.rules.expiry(s.attrs(), s.now().Unix()))
+	return timeOf(s.rules.Expiry(s.attrs(), s.now().Unix()))
 }
 
 // IdleTimeout returns how long the session lasts without use: Config.IdleTimeout, or what Remember was
@@ -272,14 +272,14 @@ func (s *Session) Expires() time.Time {
 func (s *Session) IdleTimeout() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Duration(s.rules.idleOf(s.attrs())) * time.Second
+	return time.Duration(s.rules.IdleOf(s.attrs())) * time.Second
 }
 
 // User gives who is signed in, as told by SetUser; "" for nobody.
 func (s *Session) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.attrs().user
+	return s.attrs().User
 }
 
 // AuthTime gives the time of the last SetUser, exact to the second, and the zero Time
@@ -288,19 +288,19 @@ func (s *Session) User() string {
 func (s *Session) AuthTime() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return timeOf(s.attrs().auth)
+	return timeOf(s.attrs().Auth)
 }
 
 // attrs gives the session's attributes with what is pending on top.
-func (s *Session) attrs() attrs {
-	return s.pend.attrs(s.saving.attrs(s.storedAttrs(), s.rules.lifetime), s.rules.lifetime)
+func (s *Session) attrs() Meta {
+	return s.pend.attrs(s.saving.attrs(s.storedAttrs(), s.rules.Lifetime), s.rules.Lifetime)
 }
 
-func (s *Session) storedAttrs() attrs {
+func (s *Session) storedAttrs() Meta {
 	if s.rec != nil {
-		return s.rules.stamped(s.rec.attrs, s.now().Unix())
+		return s.rules.Stamped(s.rec.Meta, s.now().Unix())
 	}
-	return s.rules.newborn(s.born)
+	return s.rules.Newborn(s.born)
 }
 
 // SetUser notes that user has signed in, or with "" that nobody is signed in any longer. The session
@@ -317,7 +317,7 @@ func (s *Session) storedAttrs() attrs {
 func (s *Session) SetUser(user string) {
 	s.mutate(func() {
 		at := epoch(s.now())
-		was := s.attrs().user
+		was := s.attrs().User
 		if s.asked.remember != nil {
 			s.pend.remember = s.asked.remember
 		} else {
@@ -381,7 +381,7 @@ func (s *Session) LimitTo(t time.Time) {
 // moves tells whether p changes how long the session lasts.
 func (s *Session) moves(p pending) bool {
 	now := s.attrs()
-	return p.attrs(now, s.rules.lifetime) != now
+	return p.attrs(now, s.rules.Lifetime) != now
 }
 
 // Destroy ends the session. When it is saved its item is deleted and its cookie cleared,
@@ -392,7 +392,7 @@ func (s *Session) Destroy() {
 	s.mutate(func() {
 		s.pend = s.pend.then(pending{destroy: true, victim: cmp.Or(s.rec, s.ghost)})
 		s.rec, s.ghost, s.id, s.vals, s.saving, s.asked = nil, nil, "", values{}, pending{}, pending{}
-		s.born = s.rules.birth(epoch(s.now()))
+		s.born = s.rules.Birth(epoch(s.now()))
 		s.version++
 	})
 }
@@ -512,7 +512,7 @@ func (s *Session) keptEmpty(version int) {
 }
 
 // atRest gives the stored session that a save would leave as it is, lock and all; else nil.
-func (s *Session) atRest() *record {
+func (s *Session) atRest() *Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lease != nil || s.pend.any() {
@@ -534,11 +534,11 @@ func (s *Session) end() (l *lease, changed bool) {
 // work is what one save takes on.
 type work struct {
 	pending
-	rec   *record
-	ghost *record
+	rec   *Record
+	ghost *Record
 	id    string
 	vals  values // with the changes on top
-	attrs attrs  // likewise
+	attrs Meta  // likewise
 	lease *lease
 
 	version int     // of the session
@@ -553,7 +553,7 @@ type unsure struct {
 	earlier []string // marks of unanswered saves before, whose changes are among its
 	doubt   int64    // see attempt
 	renewal *renewal // of a renewal, which is repeated as it is
-	fresh   *record  // of a creation, likewise
+	fresh   *Record  // of a creation, likewise
 	ghost   *ghostSignIn
 	id      string // the new one, of all these
 }
@@ -577,7 +577,7 @@ func (s *Session) begin() work {
 
 // stored is what a save has left in the table.
 type stored struct {
-	rec  *record // nil: nothing
+	rec  *Record // nil: nothing
 	id   string
 	vals values
 }
@@ -602,7 +602,7 @@ func (s *Session) settle(w *work, now *stored) {
 		s.vals = values{}
 	}
 	if now.rec == nil {
-		s.born = s.rules.birth(epoch(s.now()))
+		s.born = s.rules.Birth(epoch(s.now()))
 	}
 	for i := range s.pend.changes {
 		c := &s.pend.changes[i]

@@ -22,7 +22,7 @@ import (
 // testNow is the time that the sessions of these tests see.
 var testNow = time.Unix(1_800_000_000, 0)
 
-var testRules = rules{idle: 3600, lifetime: 86400, touchAfter: 360}
+var testRules = Rules{Idle: 3600, Lifetime: 86400, TouchAfter: 360}
 
 // bareSession makes a session without a store, as newSession does.
 func bareSession() *Session {
@@ -37,9 +37,9 @@ func loadedSession(t *testing.T, data string) *Session {
 	t.Helper()
 	s := bareSession()
 	s.id = newID()
-	s.rec = &record{
-		key: s.keys.key(s.id), rev: 1, marks: "creation", data: []byte(data), expires: testNow.Unix() + 3600,
-		attrs: attrs{born: testNow.Unix(), until: testNow.Unix() + 86400},
+	s.rec = &Record{
+		Key: s.keys.key(s.id), Rev: 1, Marks: "creation", Data: []byte(data), Expires: testNow.Unix() + 3600,
+		Meta: Meta{Born: testNow.Unix(), Until: testNow.Unix() + 86400},
 	}
 	s.vals = splitValues(t, data)
 	return s
@@ -475,10 +475,10 @@ func TestSessionSettle(t *testing.T) {
 		t.Run(name+": saved", func(t *testing.T) {
 			s, w := start(t)
 			rec := *s.rec
-			rec.rev++
+			rec.Rev++
 			s.settle(&w, &stored{rec: &rec, id: s.id, vals: splitValues(t, tc.table)})
 			assert.Equal(t, tc.shows, dataOf(t, s))
-			assert.Equal(t, rec.rev, s.rec.rev)
+			assert.Equal(t, rec.Rev, s.rec.Rev)
 			got, err := saved(t, s, tc.table)
 			require.NoError(t, err)
 			assert.Equal(t, tc.next, got)
@@ -502,14 +502,14 @@ func TestSessionSettleAttributes(t *testing.T) {
 		s.SetUser("alice")
 		s.LimitTo(testNow.Add(time.Hour))
 		w := s.begin()
-		assert.Equal(t, "alice", w.attrs.user)
+		assert.Equal(t, "alice", w.attrs.User)
 		s.SetUser("bob")
 		s.LimitTo(testNow.Add(2 * time.Hour))
 		s.settle(&w, nil)
 		assert.Equal(t, "bob", s.User())
 		w = s.begin()
 		assert.True(t, w.renew)
-		assert.Equal(t, testNow.Unix()+3600, w.attrs.until, "a limit only comes earlier")
+		assert.Equal(t, testNow.Unix()+3600, w.attrs.Until, "a limit only comes earlier")
 		s.settle(&w, nil)
 	})
 	t.Run("renewed", func(t *testing.T) {
@@ -518,7 +518,7 @@ func TestSessionSettleAttributes(t *testing.T) {
 		s.SetUser("alice")
 		w := s.begin()
 		rec := *w.rec
-		rec.attrs = w.attrs
+		rec.Meta = w.attrs
 		s.settle(&w, &stored{rec: &rec, id: newID(), vals: w.vals})
 		assert.NotEqual(t, old, s.ID())
 		assert.Equal(t, "alice", s.User())
@@ -532,7 +532,7 @@ func TestSessionSettleAttributes(t *testing.T) {
 		s.Destroy()
 		s.Set("c", 3)
 		rec := *w.rec
-		rec.rev = 7
+		rec.Rev = 7
 		s.settle(&w, &stored{rec: &rec, id: newID(), vals: w.vals})
 		assert.Equal(t, `{"c":3}`, dataOf(t, s))
 		assert.True(t, s.IsNew())
@@ -598,10 +598,10 @@ func TestSessionAttributes(t *testing.T) {
 	assert.False(t, s.IsNew())
 	assert.Len(t, s.Ref(), 16)
 	assert.NotContains(t, s.ID(), s.Ref())
-	s.rec.attrs.user, s.rec.attrs.auth = "bob", now-500
+	s.rec.Meta.User, s.rec.Meta.Auth = "bob", now-500
 	assert.Equal(t, "bob", s.User())
 	assert.Equal(t, testNow.Add(-500*time.Second), s.AuthTime())
-	s.rec.attrs.born = 0
+	s.rec.Meta.Born = 0
 	assert.True(t, s.Created().IsZero(), "PHP's items do not tell")
 
 	t.Run("expiry", func(t *testing.T) {
@@ -635,22 +635,22 @@ func TestSessionAttributes(t *testing.T) {
 
 func TestPendingAttrs(t *testing.T) {
 	const life, born = 86400, 1000
-	stored := attrs{born: born, until: born + life}
+	stored := Meta{Born: born, Until: born + life}
 	for name, tc := range map[string]struct {
-		a    attrs
+		a    Meta
 		p    pending
-		want attrs
+		want Meta
 	}{
 		"nothing":           {stored, pending{}, stored},
-		"limit":             {stored, pending{limit: 5000}, attrs{born: born, until: 5000, limit: 5000}},
-		"later limit":       {stored, pending{limit: 1 << 40}, attrs{born: born, until: born + life, limit: 1 << 40}},
-		"a limit stays":     {attrs{born: born, until: 3000, limit: 3000}, pending{limit: 5000}, attrs{born: born, until: 3000, limit: 3000}},
-		"remember":          {stored, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, attrs{born: born, until: 2000 + 1<<20, idle: 1 << 20}},
-		"remember, limited": {attrs{born: born, until: 3000, limit: 3000}, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, attrs{born: born, until: 3000, limit: 3000, idle: 1 << 20}},
-		"forget":            {attrs{born: born, until: 1 << 30, idle: 1 << 20}, pending{remember: &remembering{idle: 0, at: 2000}}, stored},
-		"forget, limited":   {attrs{born: born, until: 3000, limit: 3000, idle: 9}, pending{remember: &remembering{idle: 0, at: 2000}}, attrs{born: born, until: 3000, limit: 3000}},
-		"sign in":           {stored, pending{signIn: &signIn{user: "alice", at: 7}}, attrs{born: born, until: born + life, user: "alice", auth: 7}},
-		"sign out":          {attrs{user: "alice", auth: 7}, pending{signIn: &signIn{user: "", at: 9}}, attrs{}},
+		"limit":             {stored, pending{limit: 5000}, Meta{Born: born, Until: 5000, Limit: 5000}},
+		"later limit":       {stored, pending{limit: 1 << 40}, Meta{Born: born, Until: born + life, Limit: 1 << 40}},
+		"a limit stays":     {Meta{Born: born, Until: 3000, Limit: 3000}, pending{limit: 5000}, Meta{Born: born, Until: 3000, Limit: 3000}},
+		"remember":          {stored, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, Meta{Born: born, Until: 2000 + 1<<20, Idle: 1 << 20}},
+		"remember, limited": {Meta{Born: born, Until: 3000, Limit: 3000}, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, Meta{Born: born, Until: 3000, Limit: 3000, Idle: 1 << 20}},
+		"forget":            {Meta{Born: born, Until: 1 << 30, Idle: 1 << 20}, pending{remember: &remembering{idle: 0, at: 2000}}, stored},
+		"forget, limited":   {Meta{Born: born, Until: 3000, Limit: 3000, Idle: 9}, pending{remember: &remembering{idle: 0, at: 2000}}, Meta{Born: born, Until: 3000, Limit: 3000}},
+		"sign in":           {stored, pending{signIn: &signIn{user: "alice", at: 7}}, Meta{Born: born, Until: born + life, User: "alice", Auth: 7}},
+		"sign out":          {Meta{User: "alice", Auth: 7}, pending{signIn: &signIn{user: "", at: 9}}, Meta{}},
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, tc.p.attrs(tc.a, life)) })
 	}
@@ -709,7 +709,7 @@ func TestChangeThen(t *testing.T) {
 }
 
 func TestPendingThen(t *testing.T) {
-	rec1, rec2 := &record{key: "1"}, &record{key: "2"}
+	rec1, rec2 := &Record{Key: "1"}, &Record{Key: "2"}
 	put := []change{{key: "a", op: opPut, value: []byte("1")}}
 	p := pending{changes: put, signIn: &signIn{user: "alice", at: 1}, remember: &remembering{idle: 5, at: 1}, limit: 50, renew: true}
 
@@ -983,32 +983,32 @@ func TestRecordMarks(t *testing.T) {
 		{c + m3 + m2 + m1, m4, c + m4 + m3 + m2},
 		{c + m3 + m2 + m1, m3, c + m3 + m2}, // one mark for all attempts of a save
 	} {
-		r := &record{marks: tc.have}
-		got := r.marksWith(tc.mark)
+		r := &Record{Marks: tc.have}
+		got := r.MarksWith(tc.mark)
 		assert.Equal(t, tc.want, got)
 		assert.LessOrEqual(t, len(got), 4*markLen)
-		after := &record{marks: got}
-		assert.True(t, after.hasMark(tc.mark))
+		after := &Record{Marks: got}
+		assert.True(t, after.HasMark(tc.mark))
 		if tc.have != "" {
-			assert.Equal(t, r.creation(), after.creation(), "it never changes")
+			assert.Equal(t, r.Creation(), after.Creation(), "it never changes")
 		}
 	}
-	r := &record{marks: c + m2 + m1}
-	assert.Equal(t, c, r.creation())
-	assert.True(t, r.hasMark(m1) && r.hasMark(m2) && r.hasMark(c))
+	r := &Record{Marks: c + m2 + m1}
+	assert.Equal(t, c, r.Creation())
+	assert.True(t, r.HasMark(m1) && r.HasMark(m2) && r.HasMark(c))
 	for _, other := range []string{m3, "", "n---1mar", c + m2} {
-		assert.False(t, r.hasMark(other), "%q", other)
+		assert.False(t, r.HasMark(other), "%q", other)
 	}
 	for _, odd := range []string{"", "abc"} {
-		assert.Equal(t, odd, (&record{marks: odd}).creation())
-		assert.False(t, (&record{marks: odd}).hasMark(m1))
+		assert.Equal(t, odd, (&Record{Marks: odd}).Creation())
+		assert.False(t, (&Record{Marks: odd}).HasMark(m1))
 	}
 	// The marks of the last three writes are known, not that of the fourth.
-	r = &record{marks: c}
+	r = &Record{Marks: c}
 	for i := range 10 {
-		r.marks = r.marksWith(fmt.Sprintf("mark%04d", i))
+		r.Marks = r.MarksWith(fmt.Sprintf("mark%04d", i))
 		for back := range i {
-			assert.Equal(t, back < keptMarks, r.hasMark(fmt.Sprintf("mark%04d", i-back)))
+			assert.Equal(t, back < keptMarks, r.HasMark(fmt.Sprintf("mark%04d", i-back)))
 		}
 	}
 }
@@ -1019,31 +1019,31 @@ func TestRecordSize(t *testing.T) {
 	names := &Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}
 	const base = len("id") + len("k") + len("expires") + 1 + 5
 	for name, tc := range map[string]struct {
-		r    record
+		r    Record
 		want int
 	}{
-		"least":      {record{key: "k", expires: 1_800_000_000}, base},
-		"PHP's":      {record{key: "k", expires: 1_800_000_000, data: []byte("12345")}, base + len("data") + 5},
-		"no data":    {record{key: "k", expires: 1_800_000_000, data: []byte{}}, base + len("data")},
-		"bytes":      {record{key: "k", expires: 1_800_000_000, attrs: attrs{user: "ü€"}}, base + len("user") + 5},
-		"one digit":  {record{key: "k", expires: 1_800_000_000, rev: 9}, base + len("rev") + 2},
-		"two digits": {record{key: "k", expires: 1_800_000_000, rev: 99}, base + len("rev") + 2},
-		"three":      {record{key: "k", expires: 1_800_000_000, rev: 100}, base + len("rev") + 3},
-		"all": {record{
-			key: "k", expires: 1_800_000_000, data: []byte("x"), rev: 1, marks: strings.Repeat("m", 32), lock: 1_800_000_000_000, holder: "12345678",
-			attrs: attrs{user: "alice", auth: 1_800_000_000, born: 1_800_000_000, until: 1_800_000_000, limit: 1_800_000_000, idle: 3600},
+		"least":      {Record{Key: "k", Expires: 1_800_000_000}, base},
+		"PHP's":      {Record{Key: "k", Expires: 1_800_000_000, Data: []byte("12345")}, base + len("data") + 5},
+		"no data":    {Record{Key: "k", Expires: 1_800_000_000, Data: []byte{}}, base + len("data")},
+		"bytes":      {Record{Key: "k", Expires: 1_800_000_000, Meta: Meta{User: "ü€"}}, base + len("user") + 5},
+		"one digit":  {Record{Key: "k", Expires: 1_800_000_000, Rev: 9}, base + len("rev") + 2},
+		"two digits": {Record{Key: "k", Expires: 1_800_000_000, Rev: 99}, base + len("rev") + 2},
+		"three":      {Record{Key: "k", Expires: 1_800_000_000, Rev: 100}, base + len("rev") + 3},
+		"all": {Record{
+			Key: "k", Expires: 1_800_000_000, Data: []byte("x"), Rev: 1, Marks: strings.Repeat("m", 32), Lock: 1_800_000_000_000, Holder: "12345678",
+			Meta: Meta{User: "alice", Auth: 1_800_000_000, Born: 1_800_000_000, Until: 1_800_000_000, Limit: 1_800_000_000, Idle: 3600},
 		}, base + 4 + 1 + 3 + 2 + 1 + 32 + 4 + 8 + 6 + 8 + 4 + 5 + 4 + 6 + 4 + 6 + 5 + 6 + 5 + 6 + 4 + 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, tc.want, tc.r.size(names))
+			assert.Equal(t, tc.want, tc.r.Size(names))
 			without := tc.r
-			without.data = nil
-			assert.Equal(t, without.size(names), tc.r.sizeWithoutData(names))
+			without.Data = nil
+			assert.Equal(t, without.Size(names), tc.r.SizeWithoutData(names))
 		})
 	}
 	long := &Attributes{ID: "identifier", Expires: "e", Data: "d", User: "u"}
-	r := record{key: "k", expires: 7, data: []byte("12"), attrs: attrs{user: "u"}}
-	assert.Equal(t, 10+1+1+2+1+2+1+1, r.size(long))
+	r := Record{Key: "k", Expires: 7, Data: []byte("12"), Meta: Meta{User: "u"}}
+	assert.Equal(t, 10+1+1+2+1+2+1+1, r.Size(long))
 }
 
 func TestWriteUnits(t *testing.T) {
@@ -1055,100 +1055,100 @@ func TestWriteUnits(t *testing.T) {
 func TestRulesLive(t *testing.T) {
 	const now, life = int64(100_000), int64(1000)
 	for name, tc := range map[string]struct {
-		r         record
+		r         Record
 		notBefore int64
 		want      bool
 	}{
-		"lives":                      {record{expires: now + 1, attrs: attrs{born: now - 10, until: now + 900}}, 0, true},
-		"expires now":                {record{expires: now, attrs: attrs{born: now - 10, until: now + 900}}, 0, false},
-		"expired":                    {record{expires: now - 1, attrs: attrs{born: now - 10, until: now + 900}}, 0, false},
-		"no expiry":                  {record{attrs: attrs{born: now - 10, until: now + 900}}, 0, false},
-		"PHP's":                      {record{expires: now + 1}, 0, true},
-		"until now":                  {record{expires: now + 1, attrs: attrs{until: now}}, 0, false},
-		"until, a second more":       {record{expires: now + 1, attrs: attrs{until: now + 1}}, 0, true},
-		"PHP wrote past until":       {record{expires: now + 9999, attrs: attrs{born: now - 10, until: now - 1}}, 0, false},
-		"lifetime over":              {record{expires: now + 1, attrs: attrs{born: now - life}}, 0, false},
-		"lifetime, a second more":    {record{expires: now + 1, attrs: attrs{born: now - life + 1}}, 0, true},
-		"lifetime over, until not":   {record{expires: now + 1, attrs: attrs{born: now - life, until: now + 5}}, 0, false},
-		"remembered past lifetime":   {record{expires: now + 1, attrs: attrs{born: now - 5*life, until: now + 5, idle: 50}}, 0, true},
-		"remembered, expired":        {record{expires: now, attrs: attrs{born: now - 5*life, until: now + 5, idle: 50}}, 0, false},
-		"remembered, until over":     {record{expires: now + 1, attrs: attrs{born: now - 5*life, until: now, idle: 50}}, 0, false},
-		"born in the future":         {record{expires: now + 1, attrs: attrs{born: now + 2, until: now + life}}, 0, true},
-		"born before NotBefore":      {record{expires: now + 1, attrs: attrs{born: now - 10}}, now - 9, false},
-		"born at NotBefore":          {record{expires: now + 1, attrs: attrs{born: now - 10}}, now - 10, true},
-		"PHP's, with NotBefore":      {record{expires: now + 1}, now - 10, false},
-		"remembered, with NotBefore": {record{expires: now + 1, attrs: attrs{born: now - 5*life, until: now + 5, idle: 50}}, now - 10, false},
+		"lives":                      {Record{Expires: now + 1, Meta: Meta{Born: now - 10, Until: now + 900}}, 0, true},
+		"expires now":                {Record{Expires: now, Meta: Meta{Born: now - 10, Until: now + 900}}, 0, false},
+		"expired":                    {Record{Expires: now - 1, Meta: Meta{Born: now - 10, Until: now + 900}}, 0, false},
+		"no expiry":                  {Record{Meta: Meta{Born: now - 10, Until: now + 900}}, 0, false},
+		"PHP's":                      {Record{Expires: now + 1}, 0, true},
+		"until now":                  {Record{Expires: now + 1, Meta: Meta{Until: now}}, 0, false},
+		"until, a second more":       {Record{Expires: now + 1, Meta: Meta{Until: now + 1}}, 0, true},
+		"PHP wrote past until":       {Record{Expires: now + 9999, Meta: Meta{Born: now - 10, Until: now - 1}}, 0, false},
+		"lifetime over":              {Record{Expires: now + 1, Meta: Meta{Born: now - life}}, 0, false},
+		"lifetime, a second more":    {Record{Expires: now + 1, Meta: Meta{Born: now - life + 1}}, 0, true},
+		"lifetime over, until not":   {Record{Expires: now + 1, Meta: Meta{Born: now - life, Until: now + 5}}, 0, false},
+		"remembered past lifetime":   {Record{Expires: now + 1, Meta: Meta{Born: now - 5*life, Until: now + 5, Idle: 50}}, 0, true},
+		"remembered, expired":        {Record{Expires: now, Meta: Meta{Born: now - 5*life, Until: now + 5, Idle: 50}}, 0, false},
+		"remembered, until over":     {Record{Expires: now + 1, Meta: Meta{Born: now - 5*life, Until: now, Idle: 50}}, 0, false},
+		"born in the future":         {Record{Expires: now + 1, Meta: Meta{Born: now + 2, Until: now + life}}, 0, true},
+		"born before NotBefore":      {Record{Expires: now + 1, Meta: Meta{Born: now - 10}}, now - 9, false},
+		"born at NotBefore":          {Record{Expires: now + 1, Meta: Meta{Born: now - 10}}, now - 10, true},
+		"PHP's, with NotBefore":      {Record{Expires: now + 1}, now - 10, false},
+		"remembered, with NotBefore": {Record{Expires: now + 1, Meta: Meta{Born: now - 5*life, Until: now + 5, Idle: 50}}, now - 10, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := rules{idle: 100, lifetime: life, touchAfter: 10, notBefore: tc.notBefore}
-			assert.Equal(t, tc.want, l.live(&tc.r, now))
+			l := Rules{Idle: 100, Lifetime: life, TouchAfter: 10, NotBefore: tc.notBefore}
+			assert.Equal(t, tc.want, l.Live(&tc.r, now))
 		})
 	}
 }
 
 func TestRulesExpiry(t *testing.T) {
 	const now = int64(100_000)
-	l := rules{idle: 100, lifetime: 1000, touchAfter: 10}
+	l := Rules{Idle: 100, Lifetime: 1000, TouchAfter: 10}
 	for name, tc := range map[string]struct {
-		a    attrs
+		a    Meta
 		want int64
 	}{
-		"idle":       {attrs{born: now, until: now + 1000}, now + 100},
-		"until":      {attrs{born: now, until: now + 50}, now + 50},
-		"remembered": {attrs{born: now, until: now + 5000, idle: 5000}, now + 5000},
-		"PHP's":      {attrs{}, now + 100},
-		"no until":   {attrs{born: now - 950}, now + 50},
+		"idle":       {Meta{Born: now, Until: now + 1000}, now + 100},
+		"until":      {Meta{Born: now, Until: now + 50}, now + 50},
+		"remembered": {Meta{Born: now, Until: now + 5000, Idle: 5000}, now + 5000},
+		"PHP's":      {Meta{}, now + 100},
+		"no until":   {Meta{Born: now - 950}, now + 50},
 	} {
-		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, l.expiry(tc.a, now)) })
+		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, l.Expiry(tc.a, now)) })
 	}
-	assert.Equal(t, attrs{born: now, until: now + 1000}, l.stamped(attrs{}, now))
-	assert.Equal(t, attrs{born: 5, until: 1005}, l.stamped(attrs{born: 5}, now))
-	assert.Equal(t, attrs{born: 5, until: 7}, l.stamped(attrs{born: 5, until: 7}, now))
+	assert.Equal(t, Meta{Born: now, Until: now + 1000}, l.Stamped(Meta{}, now))
+	assert.Equal(t, Meta{Born: 5, Until: 1005}, l.Stamped(Meta{Born: 5}, now))
+	assert.Equal(t, Meta{Born: 5, Until: 7}, l.Stamped(Meta{Born: 5, Until: 7}, now))
 }
 
 func TestRulesTouchDue(t *testing.T) {
 	const now = int64(100_000)
-	a := attrs{born: now - 500, until: now + 500}
+	a := Meta{Born: now - 500, Until: now + 500}
 	for name, tc := range map[string]struct {
 		touchAfter, expires int64
-		a                   attrs
+		a                   Meta
 		want                bool
 	}{
 		"fresh":               {10, now + 100, a, false},
 		"nine seconds old":    {10, now + 91, a, false},
 		"ten seconds old":     {10, now + 90, a, true},
-		"near its end":        {10, now + 50, attrs{born: now, until: now + 50}, false},
-		"not beyond the end":  {10, now + 45, attrs{born: now, until: now + 50}, false},
+		"near its end":        {10, now + 50, Meta{Born: now, Until: now + 50}, false},
+		"not beyond the end":  {10, now + 45, Meta{Born: now, Until: now + 50}, false},
 		"never back":          {10, now + 160, a, false},
 		"too far away":        {10, now + 161, a, true},
 		"at every second":     {0, now + 99, a, true},
 		"not when as it is":   {0, now + 100, a, false},
-		"remembered: at once": {10, now + 5000, attrs{born: now, until: now + 5000, idle: 5000}, false},
+		"remembered: at once": {10, now + 5000, Meta{Born: now, Until: now + 5000, Idle: 5000}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := rules{idle: 100, lifetime: 1000, touchAfter: tc.touchAfter}
-			assert.Equal(t, tc.want, l.touchDue(&record{expires: tc.expires, attrs: tc.a}, now))
+			l := Rules{Idle: 100, Lifetime: 1000, TouchAfter: tc.touchAfter}
+			assert.Equal(t, tc.want, l.TouchDue(&Record{Expires: tc.expires, Meta: tc.a}, now))
 		})
 	}
 }
 
 func TestRulesLastUsed(t *testing.T) {
-	l := rules{idle: 100, lifetime: 1000, touchAfter: 10}
+	l := Rules{Idle: 100, Lifetime: 1000, TouchAfter: 10}
 	for name, tc := range map[string]struct {
-		r                record
+		r                Record
 		earliest, latest int64
 	}{
-		"exact to TouchAfter":   {record{expires: 600, attrs: attrs{born: 100, until: 1100}}, 500, 510},
-		"PHP's":                 {record{expires: 600}, 500, 510},
-		"not before its birth":  {record{expires: 150, attrs: attrs{born: 100, until: 1100}}, 100, 100},
-		"not before a sign-in":  {record{expires: 600, attrs: attrs{born: 100, until: 1100, auth: 505}}, 505, 510},
-		"cut by its end":        {record{expires: 1100, attrs: attrs{born: 100, until: 1100}}, 1000, 1100},
-		"PHP wrote past it":     {record{expires: 1200, attrs: attrs{born: 100, until: 1100}}, 1100, 1200},
-		"remembered":            {record{expires: 5100, attrs: attrs{born: 50, until: 5100, idle: 5000}}, 100, 5100},
-		"remembered, then used": {record{expires: 4000, attrs: attrs{born: 50, until: 5100, idle: 3000}}, 1000, 1010},
+		"exact to TouchAfter":   {Record{Expires: 600, Meta: Meta{Born: 100, Until: 1100}}, 500, 510},
+		"PHP's":                 {Record{Expires: 600}, 500, 510},
+		"not before its birth":  {Record{Expires: 150, Meta: Meta{Born: 100, Until: 1100}}, 100, 100},
+		"not before a sign-in":  {Record{Expires: 600, Meta: Meta{Born: 100, Until: 1100, Auth: 505}}, 505, 510},
+		"cut by its end":        {Record{Expires: 1100, Meta: Meta{Born: 100, Until: 1100}}, 1000, 1100},
+		"PHP wrote past it":     {Record{Expires: 1200, Meta: Meta{Born: 100, Until: 1100}}, 1100, 1200},
+		"remembered":            {Record{Expires: 5100, Meta: Meta{Born: 50, Until: 5100, Idle: 5000}}, 100, 5100},
+		"remembered, then used": {Record{Expires: 4000, Meta: Meta{Born: 50, Until: 5100, Idle: 3000}}, 1000, 1010},
 	} {
 		t.Run(name, func(t *testing.T) {
-			earliest, latest := l.lastUsed(&tc.r)
+			earliest, latest := l.LastUsed(&tc.r)
 			assert.Equal(t, tc.earliest, earliest)
 			assert.Equal(t, tc.latest, latest)
 		})

@@ -38,12 +38,12 @@ type Store struct {
 	client    *dynamodb.Client // for the table itself
 	table     *table
 	keys      keyspace
-	rules     rules
+	rules     Rules
 	sealer    seal.Sealer
 	cookie    cookieMaker
 	locks     keyed.Queue[lockHint] // by key: the requests that wait for its lock
 	contended keyed.Memory          // the keys whose lock another process held a moment ago
-	merges    keyed.Queue[*record]  // by key: the saves that were refused, and the item that the last one stored
+	merges    keyed.Queue[*Record]  // by key: the saves that were refused, and the item that the last one stored
 	touching  keyed.Memory          // by key: the expiry that this process is moving
 
 	restUntil atomic.Int64 // epoch nanoseconds: nothing is touched before
@@ -72,12 +72,12 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 		client: table.client,
 		table:  table,
 		keys:   newKeyspace(&cfg),
-		rules: rules{
-			idle:       seconds(cfg.IdleTimeout),
-			lifetime:   seconds(cfg.Lifetime),
-			touchAfter: seconds(cfg.TouchAfter),
-			notBefore:  notBefore(cfg.NotBefore),
-			foreign:    cfg.ForeignWriters,
+		rules: Rules{
+			Idle:       seconds(cfg.IdleTimeout),
+			Lifetime:   seconds(cfg.Lifetime),
+			TouchAfter: seconds(cfg.TouchAfter),
+			NotBefore:  notBefore(cfg.NotBefore),
+			Foreign:    cfg.ForeignWriters,
 		},
 		sealer: seal.Sealer{
 			Keys:     cfg.EncryptionKeys,
@@ -166,7 +166,7 @@ func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r == nil || r.tombstone {
+	if r == nil || r.Tombstone {
 		return nil, s.notFound(key)
 	}
 	return s.open(r)
@@ -186,36 +186,36 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	defer func() { op.end(err) }()
 
 	now := s.now().Unix()
-	r := &record{key: key, rev: 1, attrs: s.rules.newborn(now)}
-	r.expires = s.rules.expiry(r.attrs, now)
+	r := &Record{Key: key, Rev: 1, Meta: s.rules.Newborn(now)}
+	r.Expires = s.rules.Expiry(r.Meta, now)
 	if err := s.fill(r, data); err != nil {
 		return err
 	}
-	var seen *record // the live item of the last refusal
-	idle, end := int64(0), extension{expires: r.expires, forward: true}
+	var seen *Record // the live item of the last refusal
+	idle, end := int64(0), Extension{Expires: r.Expires, Forward: true}
 	for wait := (pause.Backoff{}); wait.Tries < maxTries; {
 		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.overwrite(ctx, &op.trace, r, end, idle, s.rules, now) }))
 		if err != nil || refused == nil {
 			return s.unwritable(key, err)
 		}
-		if old := refused.item; old != nil && s.rules.live(old, now) {
+		if old := refused.item; old != nil && s.rules.Live(old, now) {
 			if seen != nil && s.table.unmoved(old, seen) {
 				return corruptHere(s.keys.ref(key), errUnwritable)
 			}
 			// It ends at another time than a new session would.
-			seen, end, idle = old, s.rules.extend(old, old.attrs, now), old.attrs.idle
+			seen, end, idle = old, s.rules.Extend(old, old.Meta, now), old.Meta.Idle
 			op.conflicts++
 			if err := wait.Wait(ctx); err != nil {
 				break
 			}
 			continue
 		}
-		seen, idle, end = nil, 0, extension{expires: r.expires, forward: true}
-		if r.marks == "" {
-			r.marks = newMark()
+		seen, idle, end = nil, 0, Extension{Expires: r.Expires, Forward: true}
+		if r.Marks == "" {
+			r.Marks = newMark()
 		}
 		refused, err = asRefusal(op.untilFree(ctx, func() error { return s.table.replace(ctx, &op.trace, r, s.rules, now) }))
-		if err != nil || refused == nil || refused.item != nil && refused.item.creation() == r.marks {
+		if err != nil || refused == nil || refused.item != nil && refused.item.Creation() == r.Marks {
 			return err
 		}
 		op.conflicts++
@@ -238,11 +238,11 @@ func (s *Store) Destroy(ctx context.Context, id string) error {
 }
 
 // destroy ends the session that r was loaded from, under whatever id it goes on.
-func (s *Store) destroy(ctx context.Context, r *record) error {
-	if r.tombstone {
-		return s.follow(ctx, r.key, "", true)
+func (s *Store) destroy(ctx context.Context, r *Record) error {
+	if r.Tombstone {
+		return s.follow(ctx, r.Key, "", true)
 	}
-	return s.follow(ctx, r.key, r.creation(), true)
+	return s.follow(ctx, r.Key, r.Creation(), true)
 }
 
 // maxSteps is how many tombstones a logout follows.
@@ -262,17 +262,17 @@ func (s *Store) follow(ctx context.Context, key, creation string, loaded bool) (
 		switch item := refused.item; {
 		case item == nil:
 			return fmt.Errorf("%w: session %s: a delete was refused without the item that refused it", ErrUnavailable, s.keys.ref(key))
-		case !item.tombstone: // of another session: what was loaded is over
+		case !item.Tombstone: // of another session: what was loaded is over
 			return nil
-		case !loaded && step == 0 && !item.fresh(s.now().Unix()):
+		case !loaded && step == 0 && !item.Fresh(s.now().Unix()):
 			return nil
-		case !s.keys.owns(item.moved):
+		case !s.keys.owns(item.Moved):
 			return corruptHere(s.keys.ref(key), errUnwritable)
 		case step == maxSteps:
 			return fmt.Errorf("%w: session %s: it is renewed all the time", ErrConflict, s.keys.ref(key))
 		default:
 			op.conflicts++
-			key, creation = item.moved, ""
+			key, creation = item.Moved, ""
 		}
 	}
 }
@@ -289,27 +289,27 @@ func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	defer func() { op.end(err) }()
 
 	now := s.now().Unix()
-	loaded, expires := int64(0), now+s.rules.idle
-	var seen *record
+	loaded, expires := int64(0), now+s.rules.Idle
+	var seen *Record
 	for wait := (pause.Backoff{}); wait.Tries < maxTries; {
 		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.extend(ctx, &op.trace, key, loaded, expires, s.rules, now) }))
 		if err != nil || refused == nil {
 			return err
 		}
 		old := refused.item
-		if old == nil || !s.rules.live(old, now) {
+		if old == nil || !s.rules.Live(old, now) {
 			return s.notFound(key)
 		}
 		if seen != nil && s.table.unmoved(old, seen) {
 			return corruptHere(s.keys.ref(key), errUnwritable)
 		}
-		e := s.rules.extend(old, old.attrs, now).expires
-		if e <= old.expires && !s.rules.tooFar(old, now) {
+		e := s.rules.Extend(old, old.Meta, now).Expires
+		if e <= old.Expires && !s.rules.TooFar(old, now) {
 			return nil // another was faster, or it is as long as it can be
 		}
 		// Its own idle time, or its absolute end, makes another expiry.
 		again := e == expires && loaded != 0
-		if seen, loaded, expires = old, old.expires, e; !again {
+		if seen, loaded, expires = old, old.Expires, e; !again {
 			continue
 		}
 		if err := wait.Wait(ctx); err != nil {
@@ -333,27 +333,27 @@ func (s *Store) notFound(key string) error {
 // get reads a live session, or the fresh tombstone of one that was renewed; nil for neither. An
 // eventual read is believed only if it shows a live session that is no older than rev, which the
 // cookie carries.
-func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (*record, error) {
+func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (*Record, error) {
 	if s.cfg.EventualReads {
 		r, err := s.table.get(ctx, &op.trace, key, false)
-		if err != nil || r != nil && s.rules.live(r, s.now().Unix()) && r.rev >= rev {
+		if err != nil || r != nil && s.rules.Live(r, s.now().Unix()) && r.Rev >= rev {
 			return r, err
 		}
 	}
 	return s.getStrongly(ctx, op, key)
 }
 
-func (s *Store) getStrongly(ctx context.Context, op *operation, key string) (*record, error) {
+func (s *Store) getStrongly(ctx context.Context, op *operation, key string) (*Record, error) {
 	r, err := s.table.get(ctx, &op.trace, key, true)
-	if err != nil || r == nil || !s.rules.live(r, s.now().Unix()) && !s.isGhost(r) {
+	if err != nil || r == nil || !s.rules.Live(r, s.now().Unix()) && !s.isGhost(r) {
 		return nil, err
 	}
 	return r, nil
 }
 
 // isGhost reports whether a request for r is a ghost. With ForeignWriters there are none.
-func (s *Store) isGhost(r *record) bool {
-	return r != nil && !s.cfg.ForeignWriters && r.fresh(s.now().Unix()) && s.keys.owns(r.moved)
+func (s *Store) isGhost(r *Record) bool {
+	return r != nil && !s.cfg.ForeignWriters && r.Fresh(s.now().Unix()) && s.keys.owns(r.Moved)
 }
 
 // errBinary is of data that PHP could not read: it would find a binary attribute where all others are
@@ -363,52 +363,52 @@ var errBinary = errors.New("dynasession: the session's data is not UTF-8, and wi
 var errAlien = errors.New("the data attribute is neither a string nor binary")
 
 // open gives the codec's bytes of r.
-func (s *Store) open(r *record) ([]byte, error) {
-	if r.alien {
-		return nil, corrupt(s.keys.ref(r.key), errAlien)
+func (s *Store) open(r *Record) ([]byte, error) {
+	if r.BadType {
+		return nil, corrupt(s.keys.ref(r.Key), errAlien)
 	}
-	data, err := s.sealer.Open(r.data, r.key)
+	data, err := s.sealer.Open(r.Data, r.Key)
 	switch {
 	case errors.Is(err, seal.ErrInflate):
-		return nil, corrupt(s.keys.ref(r.key), err)
+		return nil, corrupt(s.keys.ref(r.Key), err)
 	case err != nil: // another server may have the key, or know the form
-		return nil, corruptHere(s.keys.ref(r.key), err)
+		return nil, corruptHere(s.keys.ref(r.Key), err)
 	}
 	return data, nil
 }
 
 // values gives the keyed values of r.
-func (s *Store) values(r *record) (values, error) {
+func (s *Store) values(r *Record) (values, error) {
 	data, err := s.open(r)
 	if err != nil {
 		return values{}, err
 	}
 	vals, err := split(s.cfg.Codec, data)
 	if err != nil {
-		return values{}, corrupt(s.keys.ref(r.key), err)
+		return values{}, corrupt(s.keys.ref(r.Key), err)
 	}
 	return vals, nil
 }
 
 // fill puts data into r, sealed, and checks the size of the item that it makes.
-func (s *Store) fill(r *record, data []byte) (err error) {
-	rest := r.sizeWithoutData(&s.cfg.Attributes) + len(s.cfg.Attributes.Data)
-	if s.cfg.Concurrency == Lock && r.lock == 0 {
+func (s *Store) fill(r *Record, data []byte) (err error) {
+	rest := r.SizeWithoutData(&s.cfg.Attributes) + len(s.cfg.Attributes.Data)
+	if s.cfg.Concurrency == Lock && r.Lock == 0 {
 		rest += lockRoom // every request writes the item with its lock
 	}
 	if size := rest + len(data); size > maxItem {
 		return tooLarge(size, maxItem)
 	}
-	r.data, err = s.sealer.Seal(data, r.key, rest)
+	r.Data, err = s.sealer.Seal(data, r.Key, rest)
 	if err != nil {
 		return err
 	}
-	r.binary = r.data != nil && storeAsBinary(r.data, s.cfg.BinaryData)
-	if r.binary && s.sealer.Bare && !s.cfg.BinaryData {
+	r.Binary = r.Data != nil && storeAsBinary(r.Data, s.cfg.BinaryData)
+	if r.Binary && s.sealer.Bare && !s.cfg.BinaryData {
 		return errBinary
 	}
-	size := r.size(&s.cfg.Attributes)
-	if r.lock == 0 {
+	size := r.Size(&s.cfg.Attributes)
+	if r.Lock == 0 {
 		size += lockRoom // else nobody could lock, and so load, what is stored
 	}
 	if size > maxItem {

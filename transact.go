@@ -18,9 +18,9 @@ type transaction struct {
 	parts []types.TransactWriteItem
 }
 
-func (t *table) transactPut(tx *transaction, r *record, x *expression) {
+func (t *table) transactPut(tx *transaction, r *Record, x *expression) {
 	text := t.worded(x)
-	tx.keys = append(tx.keys, r.key)
+	tx.keys = append(tx.keys, r.Key)
 	tx.parts = append(tx.parts, types.TransactWriteItem{Put: &types.Put{
 		TableName:                           &t.name,
 		Item:                                t.item(r),
@@ -116,22 +116,22 @@ func (t *table) cancelled(tr *trace, tx *transaction, c *types.TransactionCancel
 
 // tombstone is the item that a renewal leaves under the old key: requests that come with the old id
 // learn from it that the session was renewed, and a logout where it went.
-func tombstone(key string, fresh *record, now int64) *record {
-	return &record{
-		key: key, expires: now + grace, marks: fresh.creation(),
-		attrs:     attrs{until: 1}, // versions that do not know moved take it for dead
-		tombstone: true, moved: fresh.key,
+func tombstone(key string, fresh *Record, now int64) *Record {
+	return &Record{
+		Key: key, Expires: now + grace, Marks: fresh.Creation(),
+		Meta:     Meta{Until: 1}, // versions that do not know moved take it for dead
+		Tombstone: true, Moved: fresh.Key,
 	}
 }
 
 // renewal is one try of a renewal.
 type renewal struct {
-	old, fresh *record
+	old, fresh *Record
 	tx         transaction
 }
 
 // newRenewal makes the transaction that puts fresh, and a tombstone in the place of old.
-func (t *table) newRenewal(old, fresh *record, l *lease, now int64) *renewal {
+func (t *table) newRenewal(old, fresh *Record, l *lease, now int64) *renewal {
 	r := &renewal{old: old, fresh: fresh, tx: transaction{token: newToken()}}
 	t.transactPut(&r.tx, fresh, &expression{cond: clauses("attribute_not_exists(#i)")})
 	x := &expression{}
@@ -142,9 +142,9 @@ func (t *table) newRenewal(old, fresh *record, l *lease, now int64) *renewal {
 	t.same(x, old, true)
 	t.unchanged(x, old)
 	if t.foreign { // PHP would write onto a tombstone
-		t.transactDelete(&r.tx, old.key, x)
+		t.transactDelete(&r.tx, old.Key, x)
 	} else {
-		t.transactPut(&r.tx, tombstone(old.key, fresh, now), x)
+		t.transactPut(&r.tx, tombstone(old.Key, fresh, now), x)
 	}
 	return r
 }
@@ -160,12 +160,12 @@ func (t *table) renew(ctx context.Context, tr *trace, r *renewal) error {
 	case err != nil || refusals == nil:
 		return err
 	case refusals[0] != nil:
-		if found := refusals[0].item; found != nil && found.creation() == r.fresh.creation() {
+		if found := refusals[0].item; found != nil && found.Creation() == r.fresh.Creation() {
 			return nil
 		}
 		return fmt.Errorf("%w: the new id is taken", ErrConflict)
 	}
-	if old := refusals[1].item; old != nil && old.tombstone && old.creation() == r.fresh.creation() {
+	if old := refusals[1].item; old != nil && old.Tombstone && old.Creation() == r.fresh.Creation() {
 		return nil // and what was renewed has ended since
 	}
 	return refusals[1]

@@ -48,7 +48,7 @@ func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err er
 	op := s.startMany(ctx, "user sessions")
 	defer func() { op.end(err) }()
 	var infos []Info
-	err = s.eachOf(op, user, nil, func(r *record, live bool) error {
+	err = s.eachOf(op, user, nil, func(r *Record, live bool) error {
 		if live {
 			infos = append(infos, s.info(r))
 		}
@@ -65,7 +65,7 @@ func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err er
 
 // eachOf calls f for the items that the index shows for user, page by page, but for those whose keys are
 // seen, to which it adds them. Each call has a Timeout of its own, since there may be many.
-func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(r *record, live bool) error) error {
+func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(r *Record, live bool) error) error {
 	switch {
 	case s.cfg.UserIndex == "":
 		return fmt.Errorf("%w: Config.UserIndex is empty: a user's sessions are found by an index", ErrTable)
@@ -91,10 +91,10 @@ func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(
 			}
 			now := s.now().Unix()
 			for _, r := range records {
-				if r.attrs.user != user {
+				if r.Meta.User != user {
 					continue
 				}
-				if err := f(r, s.rules.live(r, now)); err != nil {
+				if err := f(r, s.rules.Live(r, now)); err != nil {
 					return err
 				}
 			}
@@ -112,13 +112,13 @@ func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(
 
 // info decodes the values when they are asked for: listing sessions costs little then, however large
 // they are.
-func (s *Store) info(r *record) Info {
+func (s *Store) info(r *Record) Info {
 	open := sync.OnceValues(func() (values, error) { return s.values(r) })
-	used, _ := s.rules.lastUsed(r)
+	used, _ := s.rules.LastUsed(r)
 	return Info{
-		Ref: s.keys.ref(r.key), User: r.attrs.user,
-		Created: timeOf(r.attrs.born), AuthTime: timeOf(r.attrs.auth),
-		LastUsed: timeOf(used), Expires: timeOf(r.expires),
+		Ref: s.keys.ref(r.Key), User: r.Meta.User,
+		Created: timeOf(r.Meta.Born), AuthTime: timeOf(r.Meta.Auth),
+		LastUsed: timeOf(used), Expires: timeOf(r.Expires),
 		decode: func(key string, v any) error {
 			vals, err := open()
 			if err != nil {
@@ -171,13 +171,13 @@ func (s *Store) destroyPass(ctx context.Context, user string, keep func(Info) bo
 	op := s.startMany(ctx, "destroy user")
 	defer func() { op.end(err) }()
 	before := len(seen)
-	err = s.eachOf(op, user, seen, func(r *record, live bool) error {
+	err = s.eachOf(op, user, seen, func(r *Record, live bool) error {
 		if live && keep != nil && keep(s.info(r)) {
 			return nil
 		}
 		call, cancel := s.oneCall(op)
 		defer cancel()
-		refused, err := asRefusal(op.untilFree(call, func() error { return s.table.deleteOf(call, &op.trace, r.key, user) }))
+		refused, err := asRefusal(op.untilFree(call, func() error { return s.table.deleteOf(call, &op.trace, r.Key, user) }))
 		if err == nil && refused == nil && live {
 			ended++
 		}
