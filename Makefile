@@ -58,7 +58,7 @@ fuzz: ## Run each fuzz test for FUZZTIME, those of PHP's formats for PHPFUZZTIME
 			{ echo "$$out"; exit 1; }; echo "$$1: $$(echo "$$out" | grep -o "execs: [0-9]*" | tail -n 1) in $$2"'
 
 soak: ## Check the histories of OPS requests, for hours, and all of the model; SEED repeats a run
-	SOAK=1 $(GO) test -count=1 -timeout=0 -v ./internal/protocol
+	SOAK=1 $(GO) test -count=1 -timeout=0 -v ./internal/protocol/model
 	$(LOCALDB) $(GO) test -race -count=1 -timeout=0 -v -run '^TestHistories$$' -ops=$(OPS) $(if $(SEED),-seed=$(SEED)) .
 
 bench: ## Measure what a trace of requests costs, into bench/results; BENCHFLAGS: see bench/README.md

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 // An update is one call of Update: it makes the new encoding of a key of what it finds
@@ -20,14 +22,14 @@ const (
 
 // change is what a request did to one key.
 type change struct {
-	key     string
-	op      changeOp
-	value   []byte   // of opPut
-	updates []update // of opKeep
-	loaded  []byte   // what was there before the first change; nil: nothing
-	popped  bool     // the save holds only while the table still has what was loaded
-	quiet   bool     // it changes nothing of what was loaded, but may of what a merge finds
-	err     error    // of encoding; fails the save until the key is set or deleted again
+	key       string
+	op        changeOp
+	value     []byte   // of opPut
+	updates   []update // of opKeep
+	loaded    []byte   // what was there before the first change; nil: nothing
+	popped    bool     // the save holds only while the table still has what was loaded
+	redundant bool     // it changes nothing of what was loaded, but may of what a merge finds
+	err       error    // of encoding; fails the save until the key is set or deleted again
 }
 
 // apply puts c onto v, which is the session as it is stored.
@@ -75,9 +77,9 @@ func (c change) then(next change) change {
 	case next.op != opKeep || next.err != nil:
 		// A pop of what this request itself has put takes nothing out of the table; but after
 		// a value that did not encode, or that is the stored one, that one still shows.
-		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil || c.quiet)
+		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil || c.redundant)
 		next.loaded = c.loaded
-		next.quiet = next.quiet && c.quiet
+		next.redundant = next.redundant && c.redundant
 		if c.popped && next.err == nil { // what was popped was another's: no later Set mends that
 			next.err = c.err
 		}
@@ -86,12 +88,12 @@ func (c change) then(next change) change {
 		return c
 	case c.op == opKeep:
 		c.updates = append(slices.Clip(c.updates), next.updates...)
-		c.quiet = c.quiet && next.quiet
+		c.redundant = c.redundant && next.redundant
 		return c
 	}
 	// Updates of a key whose stored value counts no more: they run once, here.
 	value, err := runUpdates(next.updates, c.value)
-	c.op, c.value, c.err, c.quiet = opPut, value, err, c.quiet && next.quiet
+	c.op, c.value, c.err, c.redundant = opPut, value, err, c.redundant && next.redundant
 	return c
 }
 
@@ -103,37 +105,37 @@ type signIn struct {
 }
 
 // remembering is what Remember leaves for the save: idle seconds from at, or 0 for
-// no longer. A quiet one changes nothing of what was loaded, but may of what a merge finds.
+// no longer. A redundant one changes nothing of what was loaded, but may of what a merge finds.
 type remembering struct {
-	idle, at int64
-	quiet    bool
-	implied  bool // by SetUser, which undoes an earlier request's Remember
+	idle, at  int64
+	redundant bool
+	implied   bool // by SetUser, which undoes an earlier request's Remember
 }
 
 // pending is everything that a request did to its session and that is not saved yet.
 type pending struct {
-	changes  []change
-	guards   []change       // pops of values that a change of user has deleted
-	places   map[string]int // of changes, once there are more than linearKeys
-	signIn   *signIn
-	remember *remembering
-	limit    int64 // LimitTo's end; 0: none
-	renew    bool
-	destroy  bool    // first of all, the session that was there ends
-	victim   *Record // its item, if it had one
+	changes   []change
+	guards    []change       // pops of values that a change of user has deleted
+	places    map[string]int // of changes, once there are more than linearKeys
+	signIn    *signIn
+	remember  *remembering
+	limit     int64 // LimitTo's end; 0: none
+	renew     bool
+	destroy   bool             // first of all, the session that was there ends
+	destroyed *protocol.Record // its item, if it had one
 }
 
 // writes tells whether there is anything that an item has to be written for. What was loaded
-// long ago may be long gone: then a quiet change counts too.
+// long ago may be long gone: then a redundant change counts too.
 func (p *pending) writes(longAgo bool) bool {
 	if p.signIn != nil || p.remembers() || p.limit != 0 {
 		return true
 	}
-	return slices.ContainsFunc(p.changes, func(c change) bool { return longAgo || !c.quiet })
+	return slices.ContainsFunc(p.changes, func(c change) bool { return longAgo || !c.redundant })
 }
 
 func (p *pending) remembers() bool {
-	return p.remember != nil && !p.remember.quiet && !p.remember.implied
+	return p.remember != nil && !p.remember.redundant && !p.remember.implied
 }
 
 // lasts reports whether p may change how long the session lasts.
@@ -192,7 +194,7 @@ func (p *pending) add(c change) {
 	if old := p.find(c.key); old != nil {
 		if old.op == opKeep && c.op == opKeep && old.err == nil && c.err == nil {
 			// As then does, but in place: a copy for each Update of a loop would add up.
-			old.updates, old.quiet = append(old.updates, c.updates...), old.quiet && c.quiet
+			old.updates, old.redundant = append(old.updates, c.updates...), old.redundant && c.redundant
 			return
 		}
 		*old = old.then(c)
@@ -214,7 +216,7 @@ func (p *pending) add(c change) {
 func (p *pending) then(next pending) pending {
 	if next.destroy {
 		if p.destroy {
-			next.victim = p.victim // what was between the two never was stored
+			next.destroyed = p.destroyed // what was between the two never was stored
 		}
 		return next
 	}
@@ -232,7 +234,7 @@ func (p *pending) then(next pending) pending {
 			out.limit = 0
 		}
 	}
-	if r := next.remember; r != nil && (!r.quiet || out.remember == nil) {
+	if r := next.remember; r != nil && (!r.redundant || out.remember == nil) {
 		out.remember = r
 	}
 	out.limit = earlier(out.limit, next.limit)
@@ -242,11 +244,11 @@ func (p *pending) then(next pending) pending {
 
 // attrs puts p's changes of attributes onto a. until is only ever lowered, but for
 // Remember, which may raise it as far as the limit.
-func (p *pending) attrs(a Meta, lifetime int64) Meta {
+func (p *pending) attrs(a protocol.Meta, lifetime int64) protocol.Meta {
 	was := a.Idle // not 0: the session was remembered
 	if p.signIn != nil {
 		if p.signIn.anew {
-			a = Meta{Born: p.signIn.at, Until: p.signIn.at + lifetime}
+			a = protocol.Meta{Born: p.signIn.at, Until: p.signIn.at + lifetime}
 		}
 		a.User, a.Auth = p.signIn.user, p.signIn.at
 		if a.User == "" {

@@ -17,6 +17,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 // The defaults of [Config], for fields that are zero.
@@ -313,7 +315,7 @@ func (c *Config) checkTimes(f *faults) {
 
 func (c *Config) checkAttributes(f *faults) {
 	taken := map[string]string{}
-	for _, name := range []string{attrRev, attrMarks, attrBorn, attrUntil, attrLimit, attrAuth, attrIdle, attrLock, attrHolder, attrMoved} {
+	for _, name := range protocol.OwnAttributes() {
 		taken[name] = "the protocol"
 	}
 	for _, a := range []struct{ field, name string }{

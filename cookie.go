@@ -26,8 +26,8 @@ const maxTickets = 3
 // read gives what the request's cookies ask for, in the browser's order, without those
 // that have not the form of an id. It reads the header by itself: net/http's parser makes
 // every cookie of the request.
-func (c *cookieMaker) read(h http.Header) []ticket {
-	var tickets []ticket
+func (c *cookieMaker) read(h http.Header) []sessionCookie {
+	var tickets []sessionCookie
 	for _, line := range h["Cookie"] {
 		for line != "" {
 			var pair string
@@ -54,19 +54,19 @@ func (c *cookieMaker) read(h http.Header) []ticket {
 var commas = strings.NewReplacer("%2C", ",", "%2c", ",")
 
 // parse takes a cookie's value apart: an id, and after a point the revision.
-func (c *cookieMaker) parse(value string) (ticket, bool) {
+func (c *cookieMaker) parse(value string) (sessionCookie, bool) {
 	id, text, hasRev := strings.Cut(value, ".")
 	if c.keys.plain && strings.Contains(id, "%") {
 		id = commas.Replace(id)
 	}
 	if !c.keys.valid(id) {
-		return ticket{}, false
+		return sessionCookie{}, false
 	}
-	t := ticket{id: id}
+	t := sessionCookie{id: id}
 	if hasRev {
 		rev, err := strconv.ParseUint(text, 10, 62)
 		if err != nil {
-			return ticket{}, false
+			return sessionCookie{}, false
 		}
 		t.rev = int64(rev)
 	}
@@ -75,15 +75,15 @@ func (c *cookieMaker) parse(value string) (ticket, bool) {
 
 // write puts the cookie of d into the response's header, in the place of an earlier one of
 // the same response.
-func (c *cookieMaker) write(h http.Header, d delivery) {
-	if d.cookie == cookieKeep {
+func (c *cookieMaker) write(h http.Header, d cookieUpdate) {
+	if d.action == cookieKeep {
 		return
 	}
 	cookie := http.Cookie{
 		Name: c.Name, Domain: c.Domain, Path: c.Path, SameSite: c.SameSite,
 		Secure: !c.Insecure, HttpOnly: true, Partitioned: c.Partitioned,
 	}
-	if d.cookie == cookieClear {
+	if d.action == cookieClear {
 		cookie.MaxAge, cookie.Expires = -1, time.Unix(1, 0)
 	} else {
 		cookie.Value, cookie.MaxAge = strings.ReplaceAll(d.id, ",", "%2C"), int(min(d.maxAge, math.MaxInt32))

@@ -28,10 +28,10 @@ var (
 func TestCookieRead(t *testing.T) {
 	const name = "__Host-session"
 	id1, id2, id3, id4 := cookieID1, cookieID2, cookieID3, cookieID4
-	one := []ticket{{id: id1}}
+	one := []sessionCookie{{id: id1}}
 	for test, tc := range map[string]struct {
 		lines []string
-		want  []ticket
+		want  []sessionCookie
 	}{
 		"none":                      {nil, nil},
 		"empty":                     {[]string{""}, nil},
@@ -40,16 +40,16 @@ func TestCookieRead(t *testing.T) {
 		"without spaces":            {[]string{"a=b;" + name + "=" + id1 + ";c=d"}, one},
 		"spaces and tabs":           {[]string{" \t " + name + "=" + id1 + " \t ;  ; ;"}, one},
 		"second line":               {[]string{"a=b", name + "=" + id1}, one},
-		"two":                       {[]string{name + "=" + id1 + "; " + name + "=" + id2}, []ticket{{id: id1}, {id: id2}}},
-		"in the browser's order":    {[]string{name + "=" + id2 + "; a=b; " + name + "=" + id1}, []ticket{{id: id2}, {id: id1}}},
-		"over two lines":            {[]string{name + "=" + id2, name + "=" + id1}, []ticket{{id: id2}, {id: id1}}},
-		"twice the same":            {[]string{name + "=" + id1 + "; " + name + "=" + id1 + ".7"}, []ticket{{id: id1, rev: 7}}},
-		"at most three":             {[]string{name + "=" + strings.Join([]string{id1, id2, id3, id4}, "; "+name+"=")}, []ticket{{id: id1}, {id: id2}, {id: id3}}},
+		"two":                       {[]string{name + "=" + id1 + "; " + name + "=" + id2}, []sessionCookie{{id: id1}, {id: id2}}},
+		"in the browser's order":    {[]string{name + "=" + id2 + "; a=b; " + name + "=" + id1}, []sessionCookie{{id: id2}, {id: id1}}},
+		"over two lines":            {[]string{name + "=" + id2, name + "=" + id1}, []sessionCookie{{id: id2}, {id: id1}}},
+		"twice the same":            {[]string{name + "=" + id1 + "; " + name + "=" + id1 + ".7"}, []sessionCookie{{id: id1, rev: 7}}},
+		"at most three":             {[]string{name + "=" + strings.Join([]string{id1, id2, id3, id4}, "; "+name+"=")}, []sessionCookie{{id: id1}, {id: id2}, {id: id3}}},
 		"the malformed don't count": {[]string{strings.Repeat(name+"=x; ", 10) + name + "=" + id1}, one},
 		"many others":               {[]string{strings.Repeat("a=b; ", 2000) + name + "=" + id1}, one},
 
-		"revision":               {[]string{name + "=" + id1 + ".5"}, []ticket{{id: id1, rev: 5}}},
-		"largest revision":       {[]string{name + "=" + id1 + ".4611686018427387903"}, []ticket{{id: id1, rev: 1<<62 - 1}}},
+		"revision":               {[]string{name + "=" + id1 + ".5"}, []sessionCookie{{id: id1, rev: 5}}},
+		"largest revision":       {[]string{name + "=" + id1 + ".4611686018427387903"}, []sessionCookie{{id: id1, rev: 1<<62 - 1}}},
 		"too large a revision":   {[]string{name + "=" + id1 + ".4611686018427387904"}, nil},
 		"huge revision":          {[]string{name + "=" + id1 + "." + strings.Repeat("9", 4000)}, nil},
 		"no revision":            {[]string{name + "=" + id1 + "."}, nil},
@@ -97,7 +97,7 @@ func TestCookieRead(t *testing.T) {
 	t.Run("plain ids", func(t *testing.T) {
 		c := testCookie(t, Config{InsecurePlainIDs: true, Cookie: CookieConfig{Name: "PHPSESSID"}})
 		php := "abc,-0123456789abcdefghij"
-		for value, want := range map[string][]ticket{
+		for value, want := range map[string][]sessionCookie{
 			php: {{id: php}}, php + ".9": {{id: php, rev: 9}}, strings.Repeat("a", 256): {{id: strings.Repeat("a", 256)}},
 			strings.Repeat("a", 257): nil, "short": nil, php + "_": nil,
 			// PHP writes a comma as %2C, and reads it so. What counts is the id's own length.
@@ -116,10 +116,10 @@ func TestCookieRead(t *testing.T) {
 
 func TestCookieWrite(t *testing.T) {
 	id := cookieID1
-	set := delivery{cookie: cookieSet, id: id}
+	set := cookieUpdate{action: cookieSet, id: id}
 	for name, tc := range map[string]struct {
 		cfg  Config
-		d    delivery
+		d    cookieUpdate
 		want string
 	}{
 		"default":      {Config{}, set, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
@@ -134,14 +134,14 @@ func TestCookieWrite(t *testing.T) {
 		"partitioned": {Config{Cookie: CookieConfig{SameSite: http.SameSiteNoneMode, Partitioned: true}}, set,
 			"__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"},
 		"insecure":     {Config{Cookie: CookieConfig{Insecure: true}}, set, "session=" + id + "; Path=/; HttpOnly; SameSite=Lax"},
-		"until":        {Config{}, delivery{cookie: cookieSet, id: id, maxAge: 86400}, "__Host-session=" + id + "; Path=/; Max-Age=86400; HttpOnly; Secure; SameSite=Lax"},
-		"revision":     {Config{EventualReads: true}, delivery{cookie: cookieSet, id: id, rev: 12}, "__Host-session=" + id + ".12; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		"revision off": {Config{}, delivery{cookie: cookieSet, id: id, rev: 12}, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		"comma": {Config{InsecurePlainIDs: true}, delivery{cookie: cookieSet, id: "a,b" + id + ","},
+		"until":        {Config{}, cookieUpdate{action: cookieSet, id: id, maxAge: 86400}, "__Host-session=" + id + "; Path=/; Max-Age=86400; HttpOnly; Secure; SameSite=Lax"},
+		"revision":     {Config{EventualReads: true}, cookieUpdate{action: cookieSet, id: id, rev: 12}, "__Host-session=" + id + ".12; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"revision off": {Config{}, cookieUpdate{action: cookieSet, id: id, rev: 12}, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"comma": {Config{InsecurePlainIDs: true}, cookieUpdate{action: cookieSet, id: "a,b" + id + ","},
 			"__Host-session=a%2Cb" + id + "%2C; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		"clear": {Config{EventualReads: true}, delivery{cookie: cookieClear},
+		"clear": {Config{EventualReads: true}, cookieUpdate{action: cookieClear},
 			"__Host-session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
-		"clear, domain": {Config{Cookie: CookieConfig{Domain: "example.com", Path: "/a", Partitioned: true}}, delivery{cookie: cookieClear},
+		"clear, domain": {Config{Cookie: CookieConfig{Domain: "example.com", Path: "/a", Partitioned: true}}, cookieUpdate{action: cookieClear},
 			"__Secure-session=; Path=/a; Domain=example.com; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax; Partitioned"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestCookieWrite(t *testing.T) {
 	}
 	t.Run("keep", func(t *testing.T) {
 		h := http.Header{"Set-Cookie": {"a=b"}, "Cache-Control": {"public"}}
-		testCookie(t, Config{}).write(h, delivery{})
+		testCookie(t, Config{}).write(h, cookieUpdate{})
 		assert.Equal(t, http.Header{"Set-Cookie": {"a=b"}, "Cache-Control": {"public"}}, h)
 	})
 }
@@ -162,22 +162,22 @@ func TestCookieReplaces(t *testing.T) {
 	c := testCookie(t, Config{})
 	h := http.Header{}
 	h.Add("Set-Cookie", "a=b; Path=/")
-	c.write(h, delivery{cookie: cookieSet, id: cookieID1})
+	c.write(h, cookieUpdate{action: cookieSet, id: cookieID1})
 	h.Add("Set-Cookie", "__Host-session2=x")
 	h.Add("Set-Cookie", "x__Host-session=y")
 	h.Add("Set-Cookie", "c=__Host-session=z")
 	shared := h["Set-Cookie"]
-	c.write(h, delivery{cookie: cookieSet, id: cookieID2})
+	c.write(h, cookieUpdate{action: cookieSet, id: cookieID2})
 	assert.Equal(t, []string{
 		"a=b; Path=/", "__Host-session2=x", "x__Host-session=y", "c=__Host-session=z",
 		"__Host-session=" + cookieID2 + "; Path=/; HttpOnly; Secure; SameSite=Lax",
 	}, h["Set-Cookie"])
 	assert.Contains(t, shared[1], cookieID1, "lines that others hold stay as they are")
 
-	c.write(h, delivery{cookie: cookieClear})
+	c.write(h, cookieUpdate{action: cookieClear})
 	assert.Len(t, h["Set-Cookie"], 5)
 	assert.Contains(t, h["Set-Cookie"][4], "__Host-session=; ")
-	c.write(h, delivery{cookie: cookieSet, id: cookieID1})
+	c.write(h, cookieUpdate{action: cookieSet, id: cookieID1})
 	assert.Len(t, h["Set-Cookie"], 5)
 	assert.Contains(t, h["Set-Cookie"][4], cookieID1)
 	assert.Equal(t, []string{"private, no-store"}, h["Cache-Control"])
@@ -260,7 +260,7 @@ func TestCookieSize(t *testing.T) {
 	})
 	h := http.Header{}
 	id := strings.Repeat(",", phpIDMax) // each is three characters in the cookie
-	c.write(h, delivery{cookie: cookieSet, id: id, rev: 1<<62 - 1, maxAge: 1 << 40})
+	c.write(h, cookieUpdate{action: cookieSet, id: id, rev: 1<<62 - 1, maxAge: 1 << 40})
 	line := h.Get("Set-Cookie")
 	assert.LessOrEqual(t, len(line), 4096)
 	parsed, err := http.ParseSetCookie(line)
@@ -269,7 +269,7 @@ func TestCookieSize(t *testing.T) {
 	assert.Len(t, parsed.Path, 1024)
 	assert.LessOrEqual(t, len(parsed.Name)+len(parsed.Value), 4096)
 	assert.True(t, parsed.Partitioned)
-	assert.Equal(t, []ticket{{id, 1<<62 - 1}}, c.read(http.Header{"Cookie": {parsed.Name + "=" + parsed.Value}}))
+	assert.Equal(t, []sessionCookie{{id, 1<<62 - 1}}, c.read(http.Header{"Cookie": {parsed.Name + "=" + parsed.Value}}))
 }
 
 func FuzzCookie(f *testing.F) {
@@ -287,16 +287,16 @@ func FuzzCookie(f *testing.F) {
 		c := newCookieMaker(&cfg)
 		tickets := c.read(http.Header{"Cookie": {line, line}})
 		require.LessOrEqual(t, len(tickets), maxTickets)
-		for i, ticket := range tickets {
-			require.True(t, c.keys.valid(ticket.id))
-			require.GreaterOrEqual(t, ticket.rev, int64(0))
-			require.Contains(t, line, c.Name+"="+ticket.id)
+		for i, sessionCookie := range tickets {
+			require.True(t, c.keys.valid(sessionCookie.id))
+			require.GreaterOrEqual(t, sessionCookie.rev, int64(0))
+			require.Contains(t, line, c.Name+"="+sessionCookie.id)
 			for _, other := range tickets[:i] {
-				require.NotEqual(t, other.id, ticket.id)
+				require.NotEqual(t, other.id, sessionCookie.id)
 			}
 			// A browser gives back what it was given.
 			h := http.Header{}
-			c.write(h, delivery{cookie: cookieSet, id: ticket.id, rev: max(rev, 0) >> 1})
+			c.write(h, cookieUpdate{action: cookieSet, id: sessionCookie.id, rev: max(rev, 0) >> 1})
 			sent, err := http.ParseSetCookie(h.Get("Set-Cookie"))
 			require.NoError(t, err)
 			require.Equal(t, c.Name, sent.Name)
@@ -304,7 +304,7 @@ func FuzzCookie(f *testing.F) {
 			require.True(t, sent.HttpOnly && sent.Secure)
 			back := c.read(http.Header{"Cookie": {fmt.Sprintf("x=y; %s=%s", sent.Name, sent.Value)}})
 			require.Len(t, back, 1)
-			require.Equal(t, ticket.id, back[0].id)
+			require.Equal(t, sessionCookie.id, back[0].id)
 			require.Equal(t, max(rev, 0)>>1, back[0].rev)
 		}
 	})

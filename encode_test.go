@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 // TestStoredDataIsOnesOwn: a record keeps its data, whatever is stored next.
@@ -22,10 +24,10 @@ func TestStoredDataIsOnesOwn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, err := New(dynamodb.New(dynamodb.Options{Region: "us-east-1"}), cfg)
 			require.NoError(t, err)
-			var records []*Record
+			var records []*protocol.Record
 			plain := func(n int) []byte { return fmt.Appendf(nil, "%q", strings.Repeat(strconv.Itoa(n), 3000)) }
 			for n := range 10 {
-				records = append(records, &Record{Key: "k"})
+				records = append(records, &protocol.Record{Key: "k"})
 				require.NoError(t, s.encode(records[n], &values{list: []KeyValue{{"a", plain(n)}}}))
 			}
 			for n, r := range records {
@@ -41,8 +43,8 @@ func TestStoredDataIsOnesOwn(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	s, err := New(dynamodb.New(dynamodb.Options{Region: "us-east-1"}), Config{})
 	require.NoError(t, err)
-	err = s.fill(&Record{Key: "k"}, bytes.Repeat([]byte("a"), maxItem))
+	err = s.fill(&protocol.Record{Key: "k"}, bytes.Repeat([]byte("a"), protocol.MaxItem))
 	require.ErrorIs(t, err, ErrTooLarge)
 	assert.Contains(t, err.Error(), "409600")
-	require.NoError(t, s.fill(&Record{Key: "k"}, bytes.Repeat([]byte("a"), maxItem-4096)))
+	require.NoError(t, s.fill(&protocol.Record{Key: "k"}, bytes.Repeat([]byte("a"), protocol.MaxItem-4096)))
 }

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 const (
 	// sweepMargin is how long after its expiry an item is left alone, in seconds: a server
 	// with a slow clock may still serve it.
-	sweepMargin = clockMargin
+	sweepMargin = protocol.ClockMargin
 	maxSegments = 1_000_000 // Scan's limit
 	// sweepPatience is how many Timeouts long a call is repeated that DynamoDB has no time for:
 	// a minute by default, as AWS advises for throttling.
@@ -113,56 +114,56 @@ type sweep struct {
 }
 
 func (sw *sweep) segment(ctx context.Context, segment, segments int) error {
-	var at cursor
+	var at protocol.Cursor
 	for {
 		now := sw.store.now().Unix()
-		found, scanned, next, err := sw.page(ctx, at, segment, segments, now)
+		page, err := sw.page(ctx, at, segment, segments, now)
 		if err != nil {
 			return err
 		}
-		var page SweepStats
-		for _, r := range found {
+		var counts SweepStats
+		for _, r := range page.Found {
 			expired, deleted, err := sw.item(ctx, r, now)
 			if expired {
-				page.Expired++
+				counts.Expired++
 			}
 			if deleted {
-				page.Deleted++
+				counts.Deleted++
 			}
 			if err != nil {
-				sw.tell(page)
+				sw.add(counts)
 				return err
 			}
 		}
-		page.Scanned = scanned
-		sw.tell(page)
-		if at = next; len(at) == 0 {
+		counts.Scanned = page.Scanned
+		sw.add(counts)
+		if at = page.Next; len(at) == 0 {
 			return nil
 		}
 	}
 }
 
-func (sw *sweep) page(ctx context.Context, at cursor, segment, segments int, now int64) (found []*Record, scanned int, next cursor, err error) {
+func (sw *sweep) page(ctx context.Context, at protocol.Cursor, segment, segments int, now int64) (page protocol.Page, err error) {
+	s := sw.store
 	cut := now - sweepMargin
 	if d := seconds(sw.opts.MaxLifetime); d > 0 {
-		// What nobody used for d expires at the latest an idle time after that.
-		cut = max(cut, now-d+sw.store.rules.Idle)
+		// A session that nobody has used for d expires at the latest an idle time after that.
+		cut = max(cut, now-d+s.rules.Idle)
 	}
-	var tr trace
-	err = sw.call(ctx, &tr, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, sw.store.cfg.Timeout)
+	err = sw.call(ctx, func(ctx context.Context, stats *protocol.Stats) error {
+		ctx, cancel := s.oneCall(ctx)
 		defer cancel()
-		found, scanned, next, err = sw.store.table.scan(ctx, &tr, at, segment, segments, cut)
+		page, err = s.table.Scan(ctx, stats, at, segment, segments, cut, s.cfg.ForeignWriters)
 		return err
 	})
 	if err == nil {
 		err = sw.pace(ctx)
 	}
-	return found, scanned, next, err
+	return page, err
 }
 
 // judge tells whether r is to be deleted, and before which expiry it must still be then.
-func (sw *sweep) judge(r *Record, now int64) (cut int64, unused, dead bool) {
+func (sw *sweep) judge(r *protocol.Record, now int64) (cut int64, unused, dead bool) {
 	s := sw.store
 	if !s.keys.owns(r.Key) {
 		return 0, false, false
@@ -180,7 +181,7 @@ func (sw *sweep) judge(r *Record, now int64) (cut int64, unused, dead bool) {
 
 // item deletes r if its time has come. It reports whether r is a session whose time has come, and
 // whether this call has deleted it.
-func (sw *sweep) item(ctx context.Context, r *Record, now int64) (expired, deleted bool, err error) {
+func (sw *sweep) item(ctx context.Context, r *protocol.Record, now int64) (expired, deleted bool, err error) {
 	if r.Expires == 0 {
 		return sw.stub(ctx, r)
 	}
@@ -188,9 +189,7 @@ func (sw *sweep) item(ctx context.Context, r *Record, now int64) (expired, delet
 	if !dead || sw.opts.DryRun {
 		return dead && !r.Tombstone, false, nil
 	}
-	deleted, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
-		return sw.store.table.deleteSeen(ctx, tr, r, cut, unused)
-	})
+	deleted, err = sw.write(ctx, protocol.DeleteSeen(r, cut, unused))
 	if r.Tombstone { // which is no session
 		return false, false, err
 	}
@@ -198,70 +197,64 @@ func (sw *sweep) item(ctx context.Context, r *Record, now int64) (expired, delet
 }
 
 // stub gives the lock of a stub an end, or deletes the stub if that has come.
-func (sw *sweep) stub(ctx context.Context, r *Record) (expired, deleted bool, err error) {
+func (sw *sweep) stub(ctx context.Context, r *protocol.Record) (expired, deleted bool, err error) {
 	s, now := sw.store, sw.store.now()
-	bounded := r.Lock >= leaseFrom
-	expired = bounded && r.Lock <= now.UnixMilli()-leaseSkew
+	bounded := r.Lock >= protocol.LeaseFrom
+	expired = bounded && r.Lock <= now.UnixMilli()-protocol.LeaseSkew
 	switch {
 	case r.Lock == 0, bounded && !expired, !s.cfg.ForeignWriters, !s.keys.owns(r.Key):
 		return false, false, nil
 	case sw.opts.DryRun:
 	case expired:
-		deleted, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
-			return s.table.deleteStub(ctx, tr, r)
-		})
+		deleted, err = sw.write(ctx, protocol.DeleteStub(r))
 	default:
 		// PHP asks only whether there is a lock: it may be one with an end.
 		end := now.Add(max(s.cfg.IdleTimeout, s.cfg.LockLease)).UnixMilli()
-		_, err = sw.write(ctx, func(ctx context.Context, tr *trace) error {
-			return s.table.boundStub(ctx, tr, r.Key, end)
-		})
+		_, err = sw.write(ctx, protocol.LimitStub(r.Key, end))
 	}
 	return expired, deleted, err
 }
 
-// write makes a write that the item's state may refuse. It tells whether it is done, also
-// beside an error.
-func (sw *sweep) write(ctx context.Context, f func(context.Context, *trace) error) (done bool, err error) {
-	var tr trace
-	err = sw.call(ctx, &tr, func(ctx context.Context) error {
+// write makes a write that the item's state may refuse. It reports whether it is done, also beside an error.
+func (sw *sweep) write(ctx context.Context, w protocol.Write) (done bool, err error) {
+	s := sw.store
+	var out protocol.Outcome
+	err = sw.call(ctx, func(ctx context.Context, stats *protocol.Stats) error {
 		// A write that is under way is not cancelled: nobody could say whether it counts.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sw.store.cfg.Timeout)
+		ctx, cancel := s.oneCall(context.WithoutCancel(ctx))
 		defer cancel()
-		return f(ctx, &tr)
+		out, err = s.table.Send(ctx, stats, w)
+		return err
 	})
-	if errors.Is(err, errBusy) { // being renewed, and so alive
-		return false, sw.pace(ctx)
-	}
-	refused, err := asRefusal(err)
 	if err != nil {
 		return false, err
 	}
-	if refused != nil { // it is billed all the same, and the answer does not tell how much
+	if out.Refused { // it is billed all the same, and the answer does not tell how much
 		size := 0
-		if refused.item != nil {
-			size = refused.item.Size(&sw.store.cfg.Attributes)
+		if out.Item != nil {
+			size = out.Item.Size(protocol.Columns(s.cfg.Attributes))
 		}
 		sw.mu.Lock()
-		sw.stats.WriteUnits += float64(writeUnits(size))
+		sw.stats.WriteUnits += float64(protocol.WriteUnits(size))
 		sw.mu.Unlock()
 	}
-	return refused == nil, sw.pace(ctx)
+	return out.Done(), sw.pace(ctx) // a session that is busy is being renewed, and so live
 }
 
 // call makes one call, patiently, and counts its units.
-func (sw *sweep) call(ctx context.Context, tr *trace, f func(context.Context) error) error {
+func (sw *sweep) call(ctx context.Context, f func(context.Context, *protocol.Stats) error) error {
 	began := sw.store.now()
+	var stats protocol.Stats
 	for wait := (pause.Backoff{}); ; {
-		err := f(ctx)
+		err := explain(f(ctx, &stats))
 		failing := errors.Is(err, ErrUnavailable) && sw.store.now().Sub(began) < sweepPatience*sw.store.cfg.Timeout
 		if failing && wait.Wait(ctx) == nil {
 			continue
 		}
 		sw.mu.Lock()
 		defer sw.mu.Unlock()
-		sw.stats.ReadUnits += tr.readUnits
-		sw.stats.WriteUnits += tr.writeUnits
+		sw.stats.ReadUnits += stats.ReadUnits
+		sw.stats.WriteUnits += stats.WriteUnits
 		return err
 	}
 }
@@ -278,7 +271,7 @@ func (sw *sweep) pace(ctx context.Context) error {
 	return pause.For(ctx, due.Sub(sw.store.now()))
 }
 
-func (sw *sweep) tell(page SweepStats) {
+func (sw *sweep) add(page SweepStats) {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
 	sw.stats.Scanned += page.Scanned

@@ -3,7 +3,6 @@ package dynasession
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"strings"
 )
@@ -39,17 +38,6 @@ func newID() string {
 		}
 	}
 	return string(id[:])
-}
-
-// markLen is the length of a write mark.
-const markLen = 8
-
-// newMark makes the random name of one save: 48 bits, enough to tell apart the
-// writes of one session.
-func newMark() string {
-	var b [6]byte
-	_, _ = rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 // keyspace turns ids into hash keys, and back into what may be shown of them.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 func isAlnum(s string) bool {
@@ -65,8 +67,8 @@ func assertEven(t *testing.T, count [256]int, n int, what ...any) {
 func TestNewMark(t *testing.T) {
 	seen := map[string]bool{}
 	for range 10_000 {
-		mark := newMark()
-		require.Len(t, mark, markLen)
+		mark := protocol.NewMark()
+		require.Len(t, mark, 8)
 		assert.True(t, isAlnum(strings.NewReplacer("-", "", "_", "").Replace(mark)), mark)
 		seen[mark] = true
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 // FuzzMerge holds the merge to a plain model of it: what a request did to one session's
@@ -23,7 +25,7 @@ func FuzzMerge(f *testing.F) {
 			return
 		}
 		s := bareSession()
-		s.rec = &Record{Rev: 1, Marks: "creation", Data: loaded, Expires: testNow.Unix() + 3600}
+		s.rec = &protocol.Record{Rev: 1, Marks: "creation", Data: loaded, Expires: testNow.Unix() + 3600}
 		s.vals = before.clone()
 
 		// The model: of each key what this request sees, what it wants, and whether it
@@ -111,10 +113,10 @@ func FuzzMerge(f *testing.F) {
 			}
 		}
 
-		work := s.begin()
+		checkout := s.checkOut()
 		got := theirs.clone()
-		for i := range work.changes {
-			if err = work.changes[i].apply(&got); err != nil {
+		for i := range checkout.changes {
+			if err = checkout.changes[i].apply(&got); err != nil {
 				break
 			}
 		}

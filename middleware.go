@@ -128,9 +128,9 @@ type request struct {
 	failed    error      // why ErrorHandler has answered
 	inner     []*request // of other stores, whose cookies are in the header
 
-	saves     sync.Mutex // one at a time; taken before mu
-	saved     bool       // by one of them
-	delivered delivery   // the last cookie that they have put into the header
+	saves     sync.Mutex   // one at a time; taken before mu
+	saved     bool         // by one of them
+	delivered cookieUpdate // the last cookie that they have put into the header
 
 	before []headerLines // of the response, as the handler got it
 }
@@ -232,7 +232,7 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 	// One caller that gives up does not fail the others.
 	settled = err == nil || ctx.Err() == nil
 	if sess != nil {
-		sess.keeper = q
+		sess.saver = q
 	}
 	return sess, err
 }
@@ -298,7 +298,7 @@ func (q *request) commitSession() error {
 func (q *request) save(ctx context.Context, sess *Session, headersSent bool) error {
 	d, err := q.store.save(ctx, sess, headersSent)
 	q.saved = q.saved || err == nil
-	if d.cookie != cookieKeep && !headersSent {
+	if d.action != cookieKeep && !headersSent {
 		q.delivered = d
 		if h, ok := q.response.header(); ok {
 			q.store.cookie.write(h, d)
@@ -310,9 +310,9 @@ func (q *request) save(ctx context.Context, sess *Session, headersSent bool) err
 }
 
 // noticeInsecure logs, once, that browsers may drop the cookie that is set.
-func (q *request) noticeInsecure(ctx context.Context, d delivery) {
+func (q *request) noticeInsecure(ctx context.Context, d cookieUpdate) {
 	c := &q.store.cookie
-	if d.cookie != cookieSet || c.Insecure || isTLS(q.r) {
+	if d.action != cookieSet || c.Insecure || isTLS(q.r) {
 		return
 	}
 	q.store.insecure.Do(func() {
@@ -358,7 +358,7 @@ func (q *request) open() bool {
 func (q *request) clearCorrupt(err error) {
 	var here *unusable
 	if h, ok := q.response.header(); ok && errors.Is(err, ErrCorrupt) && !errors.As(err, &here) {
-		q.store.cookie.write(h, delivery{cookie: cookieClear})
+		q.store.cookie.write(h, cookieUpdate{action: cookieClear})
 	}
 }
 

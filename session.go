@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 // A Session is the session of one request: keyed values, each encoded when it is set
@@ -21,30 +23,30 @@ import (
 // Changes are kept in memory until the middleware saves them, right before the
 // response's first byte, or until [Session.Save].
 type Session struct {
-	codec  Codec
-	keys   keyspace
-	rules  Rules
-	now    func() time.Time
-	keeper keeper // nil: nobody
+	codec Codec
+	keys  keyspace
+	rules protocol.Rules
+	now   func() time.Time
+	saver saver // nil: nobody
 
 	mu      sync.Mutex
-	id      string  // "" before a new session is saved
-	rec     *Record // as loaded or last saved; nil: there is no item
-	ghost   *Record // the tombstone that the cookie names; nil: none
-	born    int64   // of a new session
-	vals    values  // as stored, with pend on top
+	id      string           // "" before a new session is saved
+	rec     *protocol.Record // as loaded or last saved; nil: there is no item
+	ghost   *protocol.Record // the tombstone that the cookie names; nil: none
+	born    int64            // of a new session
+	vals    values           // as stored, with pend on top
 	pend    pending
 	saving  pending // the changes of attributes that a save under way has taken
 	asked   pending // what this request has asked of Remember and LimitTo, saved or not
 	version int     // counts the changes
 	empty   int     // the version of which a save has stored nothing, since there was nothing
-	unsure  *unsure
+	unacked *unacked
 	ended   bool   // the request is over
 	lease   *lease // of the session's lock, while it is held
 }
 
-// keeper is whoever saves a session.
-type keeper interface {
+// saver is whoever saves a session.
+type saver interface {
 	saveNow(context.Context, *Session) error
 	orphaned() // a change came after the request's end
 }
@@ -211,7 +213,7 @@ func (s *Session) Keys() []string {
 
 // AddFlash adds a message that [Flashes] shows once, in this request or a later one. It gets
 // a key of its own that begins with "_flash.", which Keys leaves out.
-func (s *Session) AddFlash(v any) { s.Set(flashPrefix+newMark(), v) }
+func (s *Session) AddFlash(v any) { s.Set(flashPrefix+protocol.NewMark(), v) }
 
 // ID gives the session's id: the secret that the cookie carries. It is "" before a new
 // session is saved. To show or log a session, use [Session.Ref].
@@ -264,7 +266,7 @@ func (s *Session) Expires() time.Time {
 	if s.rec != nil && !s.pend.lasts() && !s.saving.lasts() {
 		return timeOf(s.rec.Expires)
 	}
-	return timeOf(s.rules.Expiry(s.attrs(), s.now().Unix()))
+	return timeOf(s.rules.Expiry(s.meta(), s.now().Unix()))
 }
 
 // IdleTimeout returns how long the session lasts without use: Config.IdleTimeout, or what Remember was
@@ -272,14 +274,14 @@ func (s *Session) Expires() time.Time {
 func (s *Session) IdleTimeout() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Duration(s.rules.IdleOf(s.attrs())) * time.Second
+	return time.Duration(s.rules.IdleOf(s.meta())) * time.Second
 }
 
 // User gives who is signed in, as told by SetUser; "" for nobody.
 func (s *Session) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.attrs().User
+	return s.meta().User
 }
 
 // AuthTime gives the time of the last SetUser, exact to the second, and the zero Time
@@ -288,15 +290,15 @@ func (s *Session) User() string {
 func (s *Session) AuthTime() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return timeOf(s.attrs().Auth)
+	return timeOf(s.meta().Auth)
 }
 
-// attrs gives the session's attributes with what is pending on top.
-func (s *Session) attrs() Meta {
-	return s.pend.attrs(s.saving.attrs(s.storedAttrs(), s.rules.Lifetime), s.rules.Lifetime)
+// meta returns what the item says of the session, with what is pending on top.
+func (s *Session) meta() protocol.Meta {
+	return s.pend.attrs(s.saving.attrs(s.storedMeta(), s.rules.Lifetime), s.rules.Lifetime)
 }
 
-func (s *Session) storedAttrs() Meta {
+func (s *Session) storedMeta() protocol.Meta {
 	if s.rec != nil {
 		return s.rules.Stamped(s.rec.Meta, s.now().Unix())
 	}
@@ -317,7 +319,7 @@ func (s *Session) storedAttrs() Meta {
 func (s *Session) SetUser(user string) {
 	s.mutate(func() {
 		at := epoch(s.now())
-		was := s.attrs().User
+		was := s.meta().User
 		if s.asked.remember != nil {
 			s.pend.remember = s.asked.remember
 		} else {
@@ -354,7 +356,7 @@ func (s *Session) Remember(d time.Duration) {
 			idle = max(idle, 1)
 		}
 		r := &remembering{idle: idle, at: epoch(s.now())}
-		r.quiet = !s.pend.remembers() && !s.moves(pending{remember: r})
+		r.redundant = !s.pend.remembers() && !s.moves(pending{remember: r})
 		s.pend.remember, s.asked.remember = r, r
 		s.version++
 	})
@@ -380,7 +382,7 @@ func (s *Session) LimitTo(t time.Time) {
 
 // moves tells whether p changes how long the session lasts.
 func (s *Session) moves(p pending) bool {
-	now := s.attrs()
+	now := s.meta()
 	return p.attrs(now, s.rules.Lifetime) != now
 }
 
@@ -390,7 +392,7 @@ func (s *Session) moves(p pending) bool {
 // under a new id.
 func (s *Session) Destroy() {
 	s.mutate(func() {
-		s.pend = s.pend.then(pending{destroy: true, victim: cmp.Or(s.rec, s.ghost)})
+		s.pend = s.pend.then(pending{destroy: true, destroyed: cmp.Or(s.rec, s.ghost)})
 		s.rec, s.ghost, s.id, s.vals, s.saving, s.asked = nil, nil, "", values{}, pending{}, pending{}
 		s.born = s.rules.Birth(epoch(s.now()))
 		s.version++
@@ -412,10 +414,10 @@ func (s *Session) Destroy() {
 // error: a handler may just return. An answer of its own to a failed Save goes out only if what is
 // still pending can be saved before it.
 func (s *Session) Save(ctx context.Context) error {
-	if s.keeper == nil {
+	if s.saver == nil {
 		return nil
 	}
-	return s.keeper.saveNow(ctx, s)
+	return s.saver.saveNow(ctx, s)
 }
 
 // LogValue is the session's Ref.
@@ -446,8 +448,8 @@ func (s *Session) mutate(f func()) {
 	f()
 	ended := s.ended
 	s.mu.Unlock()
-	if ended && s.keeper != nil {
-		s.keeper.orphaned()
+	if ended && s.saver != nil {
+		s.saver.orphaned()
 	}
 }
 
@@ -472,11 +474,11 @@ func (s *Session) record(c change) {
 		c.op, c.updates = opPut, nil // what is stored counts no more: f need not run again
 	}
 	same := c.op != opDrop && found && bytes.Equal(old, c.value) || c.op == opDrop && !found
-	c.quiet = same && c.err == nil
+	c.redundant = same && c.err == nil
 	switch {
 	case prev == nil && found:
 		c.loaded = old
-	case prev != nil && c.quiet && prev.err == nil && prev.op != opKeep:
+	case prev != nil && c.redundant && prev.err == nil && prev.op != opKeep:
 		return
 	}
 	value, err := c.value, c.err
@@ -491,127 +493,5 @@ func (s *Session) record(c change) {
 		s.vals.delete(c.key)
 	default:
 		s.vals.set(c.key, value)
-	}
-}
-
-// changed tells whether anything is pending that a save has not seen.
-func (s *Session) changed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unseen()
-}
-
-func (s *Session) unseen() bool { return s.pend.any() && s.version != s.empty }
-
-// keptEmpty notes that a save of version has stored nothing: what there was of a new session is
-// not worth an item, and stays pending.
-func (s *Session) keptEmpty(version int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.empty = version
-}
-
-// atRest gives the stored session that a save would leave as it is, lock and all; else nil.
-func (s *Session) atRest() *Record {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lease != nil || s.pend.any() {
-		return nil
-	}
-	return s.rec
-}
-
-// end marks the request as over. It gives the lock that is left to be given up, and tells whether
-// changes are left.
-func (s *Session) end() (l *lease, changed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l = s.lease
-	s.ended, s.lease = true, nil
-	return l, s.unseen()
-}
-
-// work is what one save takes on.
-type work struct {
-	pending
-	rec   *Record
-	ghost *Record
-	id    string
-	vals  values // with the changes on top
-	attrs Meta  // likewise
-	lease *lease
-
-	version int     // of the session
-	unsure  *unsure // the save before this one, if nobody knows what became of it
-}
-
-// unsure is a save that ended without an answer: it may have taken effect. One of the same
-// changes repeats it, as if it were the same save.
-type unsure struct {
-	version int      // of the session, when it was sent
-	mark    string   // of a save
-	earlier []string // marks of unanswered saves before, whose changes are among its
-	doubt   int64    // see attempt
-	renewal *renewal // of a renewal, which is repeated as it is
-	fresh   *Record  // of a creation, likewise
-	ghost   *ghostSignIn
-	id      string // the new one, of all these
-}
-
-// repeats gives the unanswered save that w is a repetition of.
-func (w *work) repeats() *unsure {
-	if w.unsure == nil || w.unsure.version != w.version {
-		return nil
-	}
-	return w.unsure
-}
-
-// begin takes the pending changes for a save. settle must follow.
-func (s *Session) begin() work {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := work{pending: s.pend, rec: s.rec, ghost: s.ghost, id: s.id, vals: s.vals.clone(), attrs: s.attrs(), lease: s.lease, version: s.version, unsure: s.unsure}
-	s.pend, s.saving = pending{}, pending{signIn: s.pend.signIn, remember: s.pend.remember, limit: s.pend.limit}
-	return w
-}
-
-// stored is what a save has left in the table.
-type stored struct {
-	rec  *Record // nil: nothing
-	id   string
-	vals values
-}
-
-// settle ends a save: with what is stored now, or with nil, and then the changes are
-// pending again. What was changed during the save stays pending, on top.
-func (s *Session) settle(w *work, now *stored) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lease, s.unsure, s.saving = w.lease, w.unsure, pending{}
-	if now == nil {
-		s.pend = w.then(s.pend)
-		return
-	}
-	s.version++
-	if s.pend.destroy {
-		s.pend.victim = now.rec
-		return
-	}
-	s.rec, s.id, s.vals, s.ghost = now.rec, now.id, now.vals, nil
-	if s.pend.anew() {
-		s.vals = values{}
-	}
-	if now.rec == nil {
-		s.born = s.rules.Birth(epoch(s.now()))
-	}
-	for i := range s.pend.changes {
-		c := &s.pend.changes[i]
-		if !c.popped { // what was popped must still be what is there
-			c.loaded, _ = s.vals.get(c.key)
-		}
-		c.quiet = false // it was compared with what was there before
-		if err := c.apply(&s.vals); err != nil {
-			c.err = err // the next save begins with these values, and applies nothing by itself
-		}
 	}
 }

@@ -17,12 +17,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 // testNow is the time that the sessions of these tests see.
 var testNow = time.Unix(1_800_000_000, 0)
 
-var testRules = Rules{Idle: 3600, Lifetime: 86400, TouchAfter: 360}
+var testRules = protocol.Rules{Idle: 3600, Lifetime: 86400, TouchAfter: 360}
 
 // bareSession makes a session without a store, as newSession does.
 func bareSession() *Session {
@@ -37,9 +39,9 @@ func loadedSession(t *testing.T, data string) *Session {
 	t.Helper()
 	s := bareSession()
 	s.id = newID()
-	s.rec = &Record{
+	s.rec = &protocol.Record{
 		Key: s.keys.key(s.id), Rev: 1, Marks: "creation", Data: []byte(data), Expires: testNow.Unix() + 3600,
-		Meta: Meta{Born: testNow.Unix(), Until: testNow.Unix() + 86400},
+		Meta: protocol.Meta{Born: testNow.Unix(), Until: testNow.Unix() + 86400},
 	}
 	s.vals = splitValues(t, data)
 	return s
@@ -65,17 +67,17 @@ func dataOf(t *testing.T, s *Session) string {
 // saved plays a save of s onto what is in the table, without a table: as a merge does.
 func saved(t *testing.T, s *Session, table string) (string, error) {
 	t.Helper()
-	w := s.begin()
+	w := s.checkOut()
 	vals := splitValues(t, table)
 	for i := range w.changes {
 		if err := w.changes[i].apply(&vals); err != nil {
-			s.settle(&w, nil)
+			s.settle(&w, nil, ErrConflict)
 			return table, err
 		}
 	}
 	data, err := vals.join(JSON{})
 	require.NoError(t, err)
-	s.settle(&w, &stored{rec: s.rec, id: s.id, vals: vals})
+	s.settle(&w, &result{rec: s.rec, id: s.id, vals: vals}, nil)
 	return string(data), nil
 }
 
@@ -194,8 +196,8 @@ func TestSessionCopies(t *testing.T) {
 
 func TestSessionEncodeErrorSticks(t *testing.T) {
 	fails := func(s *Session) error {
-		w := s.begin()
-		defer s.settle(&w, nil)
+		w := s.checkOut()
+		defer s.settle(&w, nil, ErrConflict)
 		vals := splitValues(t, `{"k":"old"}`)
 		for i := range w.changes {
 			if err := w.changes[i].apply(&vals); err != nil {
@@ -463,11 +465,11 @@ func TestSessionSettle(t *testing.T) {
 		},
 	} {
 		const loaded = `{"a":1,"n":1}`
-		start := func(t *testing.T) (*Session, work) {
+		start := func(t *testing.T) (*Session, checkout) {
 			t.Helper()
 			s := loadedSession(t, loaded)
 			tc.before(s)
-			w := s.begin()
+			w := s.checkOut()
 			assert.False(t, s.changed(), "the save has taken the changes over")
 			tc.during(s)
 			return s, w
@@ -476,7 +478,7 @@ func TestSessionSettle(t *testing.T) {
 			s, w := start(t)
 			rec := *s.rec
 			rec.Rev++
-			s.settle(&w, &stored{rec: &rec, id: s.id, vals: splitValues(t, tc.table)})
+			s.settle(&w, &result{rec: &rec, id: s.id, vals: splitValues(t, tc.table)}, nil)
 			assert.Equal(t, tc.shows, dataOf(t, s))
 			assert.Equal(t, rec.Rev, s.rec.Rev)
 			got, err := saved(t, s, tc.table)
@@ -486,7 +488,7 @@ func TestSessionSettle(t *testing.T) {
 		t.Run(name+": failed", func(t *testing.T) {
 			s, w := start(t)
 			shown := dataOf(t, s)
-			s.settle(&w, nil)
+			s.settle(&w, nil, ErrConflict)
 			assert.True(t, s.changed(), "the changes are pending again")
 			assert.Equal(t, shown, dataOf(t, s))
 			got, err := saved(t, s, loaded)
@@ -501,25 +503,25 @@ func TestSessionSettleAttributes(t *testing.T) {
 		s := loadedSession(t, `{}`)
 		s.SetUser("alice")
 		s.LimitTo(testNow.Add(time.Hour))
-		w := s.begin()
-		assert.Equal(t, "alice", w.attrs.User)
+		w := s.checkOut()
+		assert.Equal(t, "alice", w.meta.User)
 		s.SetUser("bob")
 		s.LimitTo(testNow.Add(2 * time.Hour))
-		s.settle(&w, nil)
+		s.settle(&w, nil, ErrConflict)
 		assert.Equal(t, "bob", s.User())
-		w = s.begin()
+		w = s.checkOut()
 		assert.True(t, w.renew)
-		assert.Equal(t, testNow.Unix()+3600, w.attrs.Until, "a limit only comes earlier")
-		s.settle(&w, nil)
+		assert.Equal(t, testNow.Unix()+3600, w.meta.Until, "a limit only comes earlier")
+		s.settle(&w, nil, ErrConflict)
 	})
 	t.Run("renewed", func(t *testing.T) {
 		s := loadedSession(t, `{}`)
 		old := s.ID()
 		s.SetUser("alice")
-		w := s.begin()
+		w := s.checkOut()
 		rec := *w.rec
-		rec.Meta = w.attrs
-		s.settle(&w, &stored{rec: &rec, id: newID(), vals: w.vals})
+		rec.Meta = w.meta
+		s.settle(&w, &result{rec: &rec, id: newID(), vals: w.vals}, nil)
 		assert.NotEqual(t, old, s.ID())
 		assert.Equal(t, "alice", s.User())
 		assert.Equal(t, testNow, s.AuthTime())
@@ -528,37 +530,37 @@ func TestSessionSettleAttributes(t *testing.T) {
 	t.Run("destroyed meanwhile", func(t *testing.T) {
 		s := loadedSession(t, `{"a":1}`)
 		s.Set("b", 2)
-		w := s.begin()
+		w := s.checkOut()
 		s.Destroy()
 		s.Set("c", 3)
 		rec := *w.rec
 		rec.Rev = 7
-		s.settle(&w, &stored{rec: &rec, id: newID(), vals: w.vals})
+		s.settle(&w, &result{rec: &rec, id: newID(), vals: w.vals}, nil)
 		assert.Equal(t, `{"c":3}`, dataOf(t, s))
 		assert.True(t, s.IsNew())
 		assert.Empty(t, s.ID())
-		next := s.begin()
+		next := s.checkOut()
 		assert.True(t, next.destroy)
-		assert.Equal(t, &rec, next.victim, "what that save has left is to be deleted")
+		assert.Equal(t, &rec, next.destroyed, "what that save has left is to be deleted")
 		assert.Nil(t, next.rec)
 	})
 	t.Run("destroyed meanwhile, failed", func(t *testing.T) {
 		s := loadedSession(t, `{"a":1}`)
 		rec := s.rec
 		s.Set("b", 2)
-		w := s.begin()
+		w := s.checkOut()
 		s.Destroy()
-		s.settle(&w, nil)
-		next := s.begin()
+		s.settle(&w, nil, ErrConflict)
+		next := s.checkOut()
 		assert.True(t, next.destroy)
-		assert.Equal(t, rec, next.victim)
+		assert.Equal(t, rec, next.destroyed)
 		assert.Empty(t, next.changes, "what was set before is gone")
 	})
 	t.Run("a save that destroyed", func(t *testing.T) {
 		s := loadedSession(t, `{"a":1}`)
 		s.LimitTo(testNow.Add(-time.Hour))
-		w := s.begin()
-		s.settle(&w, &stored{})
+		w := s.checkOut()
+		s.settle(&w, &result{}, nil)
 		assert.True(t, s.IsNew())
 		assert.Empty(t, s.ID())
 		assert.Empty(t, s.Keys())
@@ -570,8 +572,8 @@ func TestSessionSettleAttributes(t *testing.T) {
 		s.Destroy()
 		s.Set("x", 1)
 		s.Destroy()
-		w := s.begin()
-		assert.Equal(t, rec, w.victim)
+		w := s.checkOut()
+		assert.Equal(t, rec, w.destroyed)
 		assert.Empty(t, w.vals.list)
 	})
 }
@@ -635,22 +637,22 @@ func TestSessionAttributes(t *testing.T) {
 
 func TestPendingAttrs(t *testing.T) {
 	const life, born = 86400, 1000
-	stored := Meta{Born: born, Until: born + life}
+	stored := protocol.Meta{Born: born, Until: born + life}
 	for name, tc := range map[string]struct {
-		a    Meta
+		a    protocol.Meta
 		p    pending
-		want Meta
+		want protocol.Meta
 	}{
 		"nothing":           {stored, pending{}, stored},
-		"limit":             {stored, pending{limit: 5000}, Meta{Born: born, Until: 5000, Limit: 5000}},
-		"later limit":       {stored, pending{limit: 1 << 40}, Meta{Born: born, Until: born + life, Limit: 1 << 40}},
-		"a limit stays":     {Meta{Born: born, Until: 3000, Limit: 3000}, pending{limit: 5000}, Meta{Born: born, Until: 3000, Limit: 3000}},
-		"remember":          {stored, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, Meta{Born: born, Until: 2000 + 1<<20, Idle: 1 << 20}},
-		"remember, limited": {Meta{Born: born, Until: 3000, Limit: 3000}, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, Meta{Born: born, Until: 3000, Limit: 3000, Idle: 1 << 20}},
-		"forget":            {Meta{Born: born, Until: 1 << 30, Idle: 1 << 20}, pending{remember: &remembering{idle: 0, at: 2000}}, stored},
-		"forget, limited":   {Meta{Born: born, Until: 3000, Limit: 3000, Idle: 9}, pending{remember: &remembering{idle: 0, at: 2000}}, Meta{Born: born, Until: 3000, Limit: 3000}},
-		"sign in":           {stored, pending{signIn: &signIn{user: "alice", at: 7}}, Meta{Born: born, Until: born + life, User: "alice", Auth: 7}},
-		"sign out":          {Meta{User: "alice", Auth: 7}, pending{signIn: &signIn{user: "", at: 9}}, Meta{}},
+		"limit":             {stored, pending{limit: 5000}, protocol.Meta{Born: born, Until: 5000, Limit: 5000}},
+		"later limit":       {stored, pending{limit: 1 << 40}, protocol.Meta{Born: born, Until: born + life, Limit: 1 << 40}},
+		"a limit stays":     {protocol.Meta{Born: born, Until: 3000, Limit: 3000}, pending{limit: 5000}, protocol.Meta{Born: born, Until: 3000, Limit: 3000}},
+		"remember":          {stored, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, protocol.Meta{Born: born, Until: 2000 + 1<<20, Idle: 1 << 20}},
+		"remember, limited": {protocol.Meta{Born: born, Until: 3000, Limit: 3000}, pending{remember: &remembering{idle: 1 << 20, at: 2000}}, protocol.Meta{Born: born, Until: 3000, Limit: 3000, Idle: 1 << 20}},
+		"forget":            {protocol.Meta{Born: born, Until: 1 << 30, Idle: 1 << 20}, pending{remember: &remembering{idle: 0, at: 2000}}, stored},
+		"forget, limited":   {protocol.Meta{Born: born, Until: 3000, Limit: 3000, Idle: 9}, pending{remember: &remembering{idle: 0, at: 2000}}, protocol.Meta{Born: born, Until: 3000, Limit: 3000}},
+		"sign in":           {stored, pending{signIn: &signIn{user: "alice", at: 7}}, protocol.Meta{Born: born, Until: born + life, User: "alice", Auth: 7}},
+		"sign out":          {protocol.Meta{User: "alice", Auth: 7}, pending{signIn: &signIn{user: "", at: 9}}, protocol.Meta{}},
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, tc.p.attrs(tc.a, life)) })
 	}
@@ -709,7 +711,7 @@ func TestChangeThen(t *testing.T) {
 }
 
 func TestPendingThen(t *testing.T) {
-	rec1, rec2 := &Record{Key: "1"}, &Record{Key: "2"}
+	rec1, rec2 := &protocol.Record{Key: "1"}, &protocol.Record{Key: "2"}
 	put := []change{{key: "a", op: opPut, value: []byte("1")}}
 	p := pending{changes: put, signIn: &signIn{user: "alice", at: 1}, remember: &remembering{idle: 5, at: 1}, limit: 50, renew: true}
 
@@ -722,17 +724,17 @@ func TestPendingThen(t *testing.T) {
 	assert.Equal(t, &remembering{}, got.remember)
 	assert.Equal(t, int64(50), got.limit)
 	assert.True(t, got.renew)
-	got = p.then(pending{remember: &remembering{quiet: true}})
+	got = p.then(pending{remember: &remembering{redundant: true}})
 	assert.Equal(t, p.remember, got.remember, "it changed nothing of what was to be saved")
 
-	got = p.then(pending{destroy: true, victim: rec1})
-	assert.Equal(t, pending{destroy: true, victim: rec1}, got, "what came before is gone")
+	got = p.then(pending{destroy: true, destroyed: rec1})
+	assert.Equal(t, pending{destroy: true, destroyed: rec1}, got, "what came before is gone")
 	got = got.then(pending{changes: put})
 	assert.True(t, got.destroy)
-	assert.Equal(t, rec1, got.victim)
+	assert.Equal(t, rec1, got.destroyed)
 	assert.Len(t, got.changes, 1)
-	got = got.then(pending{destroy: true, victim: rec2})
-	assert.Equal(t, pending{destroy: true, victim: rec1}, got, "what was between never was stored")
+	got = got.then(pending{destroy: true, destroyed: rec2})
+	assert.Equal(t, pending{destroy: true, destroyed: rec1}, got, "what was between never was stored")
 	assert.True(t, (&pending{limit: 1}).writes(false))
 	assert.False(t, (&pending{renew: true, destroy: true}).writes(false))
 }
@@ -801,7 +803,7 @@ func TestSessionChangedAfterTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := loadedSession(t, `{"a":1}`)
 			told := 0
-			s.keeper = orphanage{&told}
+			s.saver = orphanage{&told}
 			l, _ := s.end()
 			assert.Nil(t, l)
 			tc.do(s)
@@ -817,7 +819,7 @@ func TestSessionChangedAfterTheEnd(t *testing.T) {
 	assert.Nil(t, l, "given up once")
 }
 
-// TestSessionConcurrently is for the race detector; and no goroutine's work is lost.
+// TestSessionConcurrently is for the race detector; and no goroutine's checkout is lost.
 func TestSessionConcurrently(t *testing.T) {
 	const workers, rounds = 16, 50
 	s := loadedSession(t, `{"n":0}`)
@@ -856,12 +858,12 @@ func TestSessionConcurrently(t *testing.T) {
 				return
 			default:
 			}
-			w := s.begin()
+			w := s.checkOut()
 			if i%3 == 0 {
-				s.settle(&w, nil)
+				s.settle(&w, nil, ErrConflict)
 				continue
 			}
-			s.settle(&w, &stored{rec: w.rec, id: w.id, vals: w.vals})
+			s.settle(&w, &result{rec: w.rec, id: w.id, vals: w.vals}, nil)
 		}
 	}()
 	wg.Wait()
@@ -971,188 +973,6 @@ func TestNewValues(t *testing.T) {
 	assert.Nil(t, data, "an empty session has no data")
 	_, err = split(JSON{}, []byte("["))
 	require.Error(t, err)
-}
-
-func TestRecordMarks(t *testing.T) {
-	const c, m1, m2, m3, m4 = "creation", "mark---1", "mark---2", "mark---3", "mark---4"
-	for _, tc := range []struct{ have, mark, want string }{
-		{"", c, c},
-		{c, m1, c + m1},
-		{c + m1, m2, c + m2 + m1},
-		{c + m2 + m1, m3, c + m3 + m2 + m1},
-		{c + m3 + m2 + m1, m4, c + m4 + m3 + m2},
-		{c + m3 + m2 + m1, m3, c + m3 + m2}, // one mark for all attempts of a save
-	} {
-		r := &Record{Marks: tc.have}
-		got := r.MarksWith(tc.mark)
-		assert.Equal(t, tc.want, got)
-		assert.LessOrEqual(t, len(got), 4*markLen)
-		after := &Record{Marks: got}
-		assert.True(t, after.HasMark(tc.mark))
-		if tc.have != "" {
-			assert.Equal(t, r.Creation(), after.Creation(), "it never changes")
-		}
-	}
-	r := &Record{Marks: c + m2 + m1}
-	assert.Equal(t, c, r.Creation())
-	assert.True(t, r.HasMark(m1) && r.HasMark(m2) && r.HasMark(c))
-	for _, other := range []string{m3, "", "n---1mar", c + m2} {
-		assert.False(t, r.HasMark(other), "%q", other)
-	}
-	for _, odd := range []string{"", "abc"} {
-		assert.Equal(t, odd, (&Record{Marks: odd}).Creation())
-		assert.False(t, (&Record{Marks: odd}).HasMark(m1))
-	}
-	// The marks of the last three writes are known, not that of the fourth.
-	r = &Record{Marks: c}
-	for i := range 10 {
-		r.Marks = r.MarksWith(fmt.Sprintf("mark%04d", i))
-		for back := range i {
-			assert.Equal(t, back < keptMarks, r.HasMark(fmt.Sprintf("mark%04d", i-back)))
-		}
-	}
-}
-
-// TestRecordSize: attributes' names, strings' and binaries' bytes, and for a number a byte for
-// two digits and one more (Developer Guide, "DynamoDB Item sizes and formats").
-func TestRecordSize(t *testing.T) {
-	names := &Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}
-	const base = len("id") + len("k") + len("expires") + 1 + 5
-	for name, tc := range map[string]struct {
-		r    Record
-		want int
-	}{
-		"least":      {Record{Key: "k", Expires: 1_800_000_000}, base},
-		"PHP's":      {Record{Key: "k", Expires: 1_800_000_000, Data: []byte("12345")}, base + len("data") + 5},
-		"no data":    {Record{Key: "k", Expires: 1_800_000_000, Data: []byte{}}, base + len("data")},
-		"bytes":      {Record{Key: "k", Expires: 1_800_000_000, Meta: Meta{User: "ü€"}}, base + len("user") + 5},
-		"one digit":  {Record{Key: "k", Expires: 1_800_000_000, Rev: 9}, base + len("rev") + 2},
-		"two digits": {Record{Key: "k", Expires: 1_800_000_000, Rev: 99}, base + len("rev") + 2},
-		"three":      {Record{Key: "k", Expires: 1_800_000_000, Rev: 100}, base + len("rev") + 3},
-		"all": {Record{
-			Key: "k", Expires: 1_800_000_000, Data: []byte("x"), Rev: 1, Marks: strings.Repeat("m", 32), Lock: 1_800_000_000_000, Holder: "12345678",
-			Meta: Meta{User: "alice", Auth: 1_800_000_000, Born: 1_800_000_000, Until: 1_800_000_000, Limit: 1_800_000_000, Idle: 3600},
-		}, base + 4 + 1 + 3 + 2 + 1 + 32 + 4 + 8 + 6 + 8 + 4 + 5 + 4 + 6 + 4 + 6 + 5 + 6 + 5 + 6 + 4 + 3},
-	} {
-		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, tc.want, tc.r.Size(names))
-			without := tc.r
-			without.Data = nil
-			assert.Equal(t, without.Size(names), tc.r.SizeWithoutData(names))
-		})
-	}
-	long := &Attributes{ID: "identifier", Expires: "e", Data: "d", User: "u"}
-	r := Record{Key: "k", Expires: 7, Data: []byte("12"), Meta: Meta{User: "u"}}
-	assert.Equal(t, 10+1+1+2+1+2+1+1, r.Size(long))
-}
-
-func TestWriteUnits(t *testing.T) {
-	for size, want := range map[int]int{0: 1, 1: 1, 1024: 1, 1025: 2, 2048: 2, 2049: 3, maxItem: 400} {
-		assert.Equal(t, want, writeUnits(size), "%d bytes", size)
-	}
-}
-
-func TestRulesLive(t *testing.T) {
-	const now, life = int64(100_000), int64(1000)
-	for name, tc := range map[string]struct {
-		r         Record
-		notBefore int64
-		want      bool
-	}{
-		"lives":                      {Record{Expires: now + 1, Meta: Meta{Born: now - 10, Until: now + 900}}, 0, true},
-		"expires now":                {Record{Expires: now, Meta: Meta{Born: now - 10, Until: now + 900}}, 0, false},
-		"expired":                    {Record{Expires: now - 1, Meta: Meta{Born: now - 10, Until: now + 900}}, 0, false},
-		"no expiry":                  {Record{Meta: Meta{Born: now - 10, Until: now + 900}}, 0, false},
-		"PHP's":                      {Record{Expires: now + 1}, 0, true},
-		"until now":                  {Record{Expires: now + 1, Meta: Meta{Until: now}}, 0, false},
-		"until, a second more":       {Record{Expires: now + 1, Meta: Meta{Until: now + 1}}, 0, true},
-		"PHP wrote past until":       {Record{Expires: now + 9999, Meta: Meta{Born: now - 10, Until: now - 1}}, 0, false},
-		"lifetime over":              {Record{Expires: now + 1, Meta: Meta{Born: now - life}}, 0, false},
-		"lifetime, a second more":    {Record{Expires: now + 1, Meta: Meta{Born: now - life + 1}}, 0, true},
-		"lifetime over, until not":   {Record{Expires: now + 1, Meta: Meta{Born: now - life, Until: now + 5}}, 0, false},
-		"remembered past lifetime":   {Record{Expires: now + 1, Meta: Meta{Born: now - 5*life, Until: now + 5, Idle: 50}}, 0, true},
-		"remembered, expired":        {Record{Expires: now, Meta: Meta{Born: now - 5*life, Until: now + 5, Idle: 50}}, 0, false},
-		"remembered, until over":     {Record{Expires: now + 1, Meta: Meta{Born: now - 5*life, Until: now, Idle: 50}}, 0, false},
-		"born in the future":         {Record{Expires: now + 1, Meta: Meta{Born: now + 2, Until: now + life}}, 0, true},
-		"born before NotBefore":      {Record{Expires: now + 1, Meta: Meta{Born: now - 10}}, now - 9, false},
-		"born at NotBefore":          {Record{Expires: now + 1, Meta: Meta{Born: now - 10}}, now - 10, true},
-		"PHP's, with NotBefore":      {Record{Expires: now + 1}, now - 10, false},
-		"remembered, with NotBefore": {Record{Expires: now + 1, Meta: Meta{Born: now - 5*life, Until: now + 5, Idle: 50}}, now - 10, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := Rules{Idle: 100, Lifetime: life, TouchAfter: 10, NotBefore: tc.notBefore}
-			assert.Equal(t, tc.want, l.Live(&tc.r, now))
-		})
-	}
-}
-
-func TestRulesExpiry(t *testing.T) {
-	const now = int64(100_000)
-	l := Rules{Idle: 100, Lifetime: 1000, TouchAfter: 10}
-	for name, tc := range map[string]struct {
-		a    Meta
-		want int64
-	}{
-		"idle":       {Meta{Born: now, Until: now + 1000}, now + 100},
-		"until":      {Meta{Born: now, Until: now + 50}, now + 50},
-		"remembered": {Meta{Born: now, Until: now + 5000, Idle: 5000}, now + 5000},
-		"PHP's":      {Meta{}, now + 100},
-		"no until":   {Meta{Born: now - 950}, now + 50},
-	} {
-		t.Run(name, func(t *testing.T) { assert.Equal(t, tc.want, l.Expiry(tc.a, now)) })
-	}
-	assert.Equal(t, Meta{Born: now, Until: now + 1000}, l.Stamped(Meta{}, now))
-	assert.Equal(t, Meta{Born: 5, Until: 1005}, l.Stamped(Meta{Born: 5}, now))
-	assert.Equal(t, Meta{Born: 5, Until: 7}, l.Stamped(Meta{Born: 5, Until: 7}, now))
-}
-
-func TestRulesTouchDue(t *testing.T) {
-	const now = int64(100_000)
-	a := Meta{Born: now - 500, Until: now + 500}
-	for name, tc := range map[string]struct {
-		touchAfter, expires int64
-		a                   Meta
-		want                bool
-	}{
-		"fresh":               {10, now + 100, a, false},
-		"nine seconds old":    {10, now + 91, a, false},
-		"ten seconds old":     {10, now + 90, a, true},
-		"near its end":        {10, now + 50, Meta{Born: now, Until: now + 50}, false},
-		"not beyond the end":  {10, now + 45, Meta{Born: now, Until: now + 50}, false},
-		"never back":          {10, now + 160, a, false},
-		"too far away":        {10, now + 161, a, true},
-		"at every second":     {0, now + 99, a, true},
-		"not when as it is":   {0, now + 100, a, false},
-		"remembered: at once": {10, now + 5000, Meta{Born: now, Until: now + 5000, Idle: 5000}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := Rules{Idle: 100, Lifetime: 1000, TouchAfter: tc.touchAfter}
-			assert.Equal(t, tc.want, l.TouchDue(&Record{Expires: tc.expires, Meta: tc.a}, now))
-		})
-	}
-}
-
-func TestRulesLastUsed(t *testing.T) {
-	l := Rules{Idle: 100, Lifetime: 1000, TouchAfter: 10}
-	for name, tc := range map[string]struct {
-		r                Record
-		earliest, latest int64
-	}{
-		"exact to TouchAfter":   {Record{Expires: 600, Meta: Meta{Born: 100, Until: 1100}}, 500, 510},
-		"PHP's":                 {Record{Expires: 600}, 500, 510},
-		"not before its birth":  {Record{Expires: 150, Meta: Meta{Born: 100, Until: 1100}}, 100, 100},
-		"not before a sign-in":  {Record{Expires: 600, Meta: Meta{Born: 100, Until: 1100, Auth: 505}}, 505, 510},
-		"cut by its end":        {Record{Expires: 1100, Meta: Meta{Born: 100, Until: 1100}}, 1000, 1100},
-		"PHP wrote past it":     {Record{Expires: 1200, Meta: Meta{Born: 100, Until: 1100}}, 1100, 1200},
-		"remembered":            {Record{Expires: 5100, Meta: Meta{Born: 50, Until: 5100, Idle: 5000}}, 100, 5100},
-		"remembered, then used": {Record{Expires: 4000, Meta: Meta{Born: 50, Until: 5100, Idle: 3000}}, 1000, 1010},
-	} {
-		t.Run(name, func(t *testing.T) {
-			earliest, latest := l.LastUsed(&tc.r)
-			assert.Equal(t, tc.earliest, earliest)
-			assert.Equal(t, tc.latest, latest)
-		})
-	}
 }
 
 func TestTimes(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dynasession/dynasession/internal/keyed"
 	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/protocol"
 	"github.com/dynasession/dynasession/internal/seal"
 )
 
@@ -36,15 +37,15 @@ var _ SaveHandler = (*Store)(nil)
 type Store struct {
 	cfg       Config
 	client    *dynamodb.Client // for the table itself
-	table     *table
+	table     *protocol.Table
 	keys      keyspace
-	rules     Rules
+	rules     protocol.Rules
 	sealer    seal.Sealer
 	cookie    cookieMaker
-	locks     keyed.Queue[lockHint] // by key: the requests that wait for its lock
-	contended keyed.Memory          // the keys whose lock another process held a moment ago
-	merges    keyed.Queue[*Record]  // by key: the saves that were refused, and the item that the last one stored
-	touching  keyed.Memory          // by key: the expiry that this process is moving
+	locks     keyed.Queue[lockHint]         // by key: the requests that wait for its lock
+	contended keyed.Memory                  // the keys whose lock another process held a moment ago
+	merges    keyed.Queue[*protocol.Record] // by key: the saves that were refused, and the item that the last one stored
+	touching  keyed.Memory                  // by key: the expiry that this process is moving
 
 	restUntil atomic.Int64 // epoch nanoseconds: nothing is touched before
 	unlocked  sync.Once    // logs that PHP locks, and this store does not
@@ -66,13 +67,13 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	table := newTable(client, &cfg)
+	table := protocol.NewTable(client, cfg.Table, protocol.Columns(cfg.Attributes), cfg.Observer != nil)
 	s := &Store{
 		cfg:    cfg,
-		client: table.client,
+		client: table.Client(),
 		table:  table,
 		keys:   newKeyspace(&cfg),
-		rules: Rules{
+		rules: protocol.Rules{
 			Idle:       seconds(cfg.IdleTimeout),
 			Lifetime:   seconds(cfg.Lifetime),
 			TouchAfter: seconds(cfg.TouchAfter),
@@ -162,7 +163,7 @@ func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	}
 	ctx, op := s.start(ctx, "read", key)
 	defer func() { op.end(err) }()
-	r, err := s.getStrongly(ctx, op, key) // also with EventualReads: no revision tells what is too old
+	r, err := s.getConsistently(ctx, op, key) // also with EventualReads: no revision tells what is too old
 	if err != nil {
 		return nil, err
 	}
@@ -186,37 +187,31 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	defer func() { op.end(err) }()
 
 	now := s.now().Unix()
-	r := &Record{Key: key, Rev: 1, Meta: s.rules.Newborn(now)}
+	r := &protocol.Record{Key: key, Rev: 1, Meta: s.rules.Newborn(now)}
 	r.Expires = s.rules.Expiry(r.Meta, now)
 	if err := s.fill(r, data); err != nil {
 		return err
 	}
-	var seen *Record // the live item of the last refusal
-	idle, end := int64(0), Extension{Expires: r.Expires, Forward: true}
+	first := protocol.Extension{Expires: r.Expires, Forward: true}
+	var seen *protocol.Record // the live item of the last refusal
+	idle, end := int64(0), first
 	for wait := (pause.Backoff{}); wait.Tries < maxTries; {
-		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.overwrite(ctx, &op.trace, r, end, idle, s.rules, now) }))
-		if err != nil || refused == nil {
+		out, err := op.retryBusy(ctx, s.rules.Overwrite(r, end, idle, now))
+		if err != nil || out.Done() {
 			return s.unwritable(key, err)
 		}
-		if old := refused.item; old != nil && s.rules.Live(old, now) {
-			if seen != nil && s.table.unmoved(old, seen) {
+		if old := out.Item; old != nil && s.rules.Live(old, now) {
+			if seen != nil && s.rules.SameAs(old, seen) {
 				return corruptHere(s.keys.ref(key), errUnwritable)
 			}
 			// It ends at another time than a new session would.
 			seen, end, idle = old, s.rules.Extend(old, old.Meta, now), old.Meta.Idle
-			op.conflicts++
-			if err := wait.Wait(ctx); err != nil {
-				break
+		} else {
+			seen, idle, end = nil, 0, first
+			done, err := s.replace(ctx, op, r, now)
+			if err != nil || done {
+				return err
 			}
-			continue
-		}
-		seen, idle, end = nil, 0, Extension{Expires: r.Expires, Forward: true}
-		if r.Marks == "" {
-			r.Marks = newMark()
-		}
-		refused, err = asRefusal(op.untilFree(ctx, func() error { return s.table.replace(ctx, &op.trace, r, s.rules, now) }))
-		if err != nil || refused == nil || refused.item != nil && refused.item.Creation() == r.Marks {
-			return err
 		}
 		op.conflicts++
 		if err := wait.Wait(ctx); err != nil {
@@ -224,6 +219,15 @@ func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 		}
 	}
 	return fmt.Errorf("%w: session %s", ErrConflict, s.keys.ref(key))
+}
+
+// replace puts r where no live session is. It reports whether it has.
+func (s *Store) replace(ctx context.Context, op *operation, r *protocol.Record, now int64) (done bool, err error) {
+	if r.Marks == "" {
+		r.Marks = protocol.NewMark()
+	}
+	out, err := op.retryBusy(ctx, s.rules.Replace(r, now))
+	return out.Done() || out.Item != nil && out.Item.Creation() == r.Marks, err
 }
 
 // Destroy deletes the session, whoever has locked it. If the session was renewed within the last
@@ -238,7 +242,7 @@ func (s *Store) Destroy(ctx context.Context, id string) error {
 }
 
 // destroy ends the session that r was loaded from, under whatever id it goes on.
-func (s *Store) destroy(ctx context.Context, r *Record) error {
+func (s *Store) destroy(ctx context.Context, r *protocol.Record) error {
 	if r.Tombstone {
 		return s.follow(ctx, r.Key, "", true)
 	}
@@ -255,11 +259,11 @@ func (s *Store) follow(ctx context.Context, key, creation string, loaded bool) (
 	ctx, op := s.start(ctx, "destroy", key)
 	defer func() { op.end(err) }()
 	for step := 0; ; step++ {
-		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.destroy(ctx, &op.trace, key, creation) }))
-		if err != nil || refused == nil {
+		out, err := op.retryBusy(ctx, s.rules.Destroy(key, creation))
+		if err != nil || out.Done() {
 			return err
 		}
-		switch item := refused.item; {
+		switch item := out.Item; {
 		case item == nil:
 			return fmt.Errorf("%w: session %s: a delete was refused without the item that refused it", ErrUnavailable, s.keys.ref(key))
 		case !item.Tombstone: // of another session: what was loaded is over
@@ -290,17 +294,17 @@ func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 
 	now := s.now().Unix()
 	loaded, expires := int64(0), now+s.rules.Idle
-	var seen *Record
+	var seen *protocol.Record
 	for wait := (pause.Backoff{}); wait.Tries < maxTries; {
-		refused, err := asRefusal(op.untilFree(ctx, func() error { return s.table.extend(ctx, &op.trace, key, loaded, expires, s.rules, now) }))
-		if err != nil || refused == nil {
+		out, err := op.retryBusy(ctx, s.rules.ExtendLive(key, loaded, expires, now))
+		if err != nil || out.Done() {
 			return err
 		}
-		old := refused.item
+		old := out.Item
 		if old == nil || !s.rules.Live(old, now) {
 			return s.notFound(key)
 		}
-		if seen != nil && s.table.unmoved(old, seen) {
+		if seen != nil && s.rules.SameAs(old, seen) {
 			return corruptHere(s.keys.ref(key), errUnwritable)
 		}
 		e := s.rules.Extend(old, old.Meta, now).Expires
@@ -330,32 +334,6 @@ func (s *Store) notFound(key string) error {
 	return fmt.Errorf("%w: %s", ErrNotFound, s.keys.ref(key))
 }
 
-// get reads a live session, or the fresh tombstone of one that was renewed; nil for neither. An
-// eventual read is believed only if it shows a live session that is no older than rev, which the
-// cookie carries.
-func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (*Record, error) {
-	if s.cfg.EventualReads {
-		r, err := s.table.get(ctx, &op.trace, key, false)
-		if err != nil || r != nil && s.rules.Live(r, s.now().Unix()) && r.Rev >= rev {
-			return r, err
-		}
-	}
-	return s.getStrongly(ctx, op, key)
-}
-
-func (s *Store) getStrongly(ctx context.Context, op *operation, key string) (*Record, error) {
-	r, err := s.table.get(ctx, &op.trace, key, true)
-	if err != nil || r == nil || !s.rules.Live(r, s.now().Unix()) && !s.isGhost(r) {
-		return nil, err
-	}
-	return r, nil
-}
-
-// isGhost reports whether a request for r is a ghost. With ForeignWriters there are none.
-func (s *Store) isGhost(r *Record) bool {
-	return r != nil && !s.cfg.ForeignWriters && r.Fresh(s.now().Unix()) && s.keys.owns(r.Moved)
-}
-
 // errBinary is of data that PHP could not read: it would find a binary attribute where all others are
 // strings, and could change the session no more.
 var errBinary = errors.New("dynasession: the session's data is not UTF-8, and with ForeignWriters it is stored as a string: set Config.BinaryData, in PHP too, or store no such bytes")
@@ -363,7 +341,7 @@ var errBinary = errors.New("dynasession: the session's data is not UTF-8, and wi
 var errAlien = errors.New("the data attribute is neither a string nor binary")
 
 // open gives the codec's bytes of r.
-func (s *Store) open(r *Record) ([]byte, error) {
+func (s *Store) open(r *protocol.Record) ([]byte, error) {
 	if r.BadType {
 		return nil, corrupt(s.keys.ref(r.Key), errAlien)
 	}
@@ -378,7 +356,7 @@ func (s *Store) open(r *Record) ([]byte, error) {
 }
 
 // values gives the keyed values of r.
-func (s *Store) values(r *Record) (values, error) {
+func (s *Store) values(r *protocol.Record) (values, error) {
 	data, err := s.open(r)
 	if err != nil {
 		return values{}, err
@@ -391,13 +369,13 @@ func (s *Store) values(r *Record) (values, error) {
 }
 
 // fill puts data into r, sealed, and checks the size of the item that it makes.
-func (s *Store) fill(r *Record, data []byte) (err error) {
-	rest := r.SizeWithoutData(&s.cfg.Attributes) + len(s.cfg.Attributes.Data)
+func (s *Store) fill(r *protocol.Record, data []byte) (err error) {
+	rest := r.SizeWithoutData(protocol.Columns(s.cfg.Attributes)) + len(s.cfg.Attributes.Data)
 	if s.cfg.Concurrency == Lock && r.Lock == 0 {
-		rest += lockRoom // every request writes the item with its lock
+		rest += protocol.LockRoom // every request writes the item with its lock
 	}
-	if size := rest + len(data); size > maxItem {
-		return tooLarge(size, maxItem)
+	if size := rest + len(data); size > protocol.MaxItem {
+		return tooLarge(size, protocol.MaxItem)
 	}
 	r.Data, err = s.sealer.Seal(data, r.Key, rest)
 	if err != nil {
@@ -407,111 +385,12 @@ func (s *Store) fill(r *Record, data []byte) (err error) {
 	if r.Binary && s.sealer.Bare && !s.cfg.BinaryData {
 		return errBinary
 	}
-	size := r.Size(&s.cfg.Attributes)
+	size := r.Size(protocol.Columns(s.cfg.Attributes))
 	if r.Lock == 0 {
-		size += lockRoom // else nobody could lock, and so load, what is stored
+		size += protocol.LockRoom // else nobody could lock, and so load, what is stored
 	}
-	if size > maxItem {
-		return tooLarge(size, maxItem)
+	if size > protocol.MaxItem {
+		return tooLarge(size, protocol.MaxItem)
 	}
 	return nil
-}
-
-// operation is one verb at work: its calls' trace, its deadline, and its event.
-type operation struct {
-	context.Context
-	trace
-	store  *Store
-	caller context.Context // for the observer
-	cancel context.CancelFunc
-	name   string
-	key    string
-	begin  time.Time
-}
-
-// start begins an operation under Config.Timeout. end must follow.
-func (s *Store) start(ctx context.Context, name, key string) (context.Context, *operation) {
-	op := &operation{store: s, caller: ctx, name: name, key: key}
-	if s.cfg.Observer != nil {
-		op.begin = s.now()
-	}
-	op.Context, op.cancel = context.WithTimeout(ctx, s.cfg.Timeout)
-	return op, op
-}
-
-// startMany begins an operation of many calls, each of which has a Timeout of its own: see oneCall.
-func (s *Store) startMany(ctx context.Context, name string) *operation {
-	op := &operation{store: s, caller: ctx, name: name, cancel: func() {}}
-	if s.cfg.Observer != nil {
-		op.begin = s.now()
-	}
-	op.Context = ctx
-	return op
-}
-
-// oneCall returns a context for one of an operation's many calls, which ends after Config.Timeout.
-func (s *Store) oneCall(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.cfg.Timeout)
-}
-
-func (op *operation) end(err error) {
-	op.cancel()
-	s := op.store
-	if s.cfg.Observer == nil {
-		return
-	}
-	e := Event{
-		Op: op.name, Start: op.begin, Duration: s.now().Sub(op.begin), Err: err,
-		ReadUnits: op.readUnits, WriteUnits: op.writeUnits, Conflicts: op.conflicts,
-	}
-	if op.key != "" {
-		e.Ref = s.keys.ref(op.key)
-	}
-	s.cfg.Observer(op.caller, e)
-}
-
-// untilFree repeats a write without a condition for as long as transactions on its item
-// are in its way.
-func (op *operation) untilFree(ctx context.Context, write func() error) error {
-	for wait := (pause.Backoff{}); ; {
-		err := write()
-		if !errors.Is(err, errBusy) {
-			return err
-		}
-		op.conflicts++
-		if wait.Wait(ctx) != nil {
-			return unavailable(op.name, err)
-		}
-	}
-}
-
-// asRefusal parts a refusal from other errors. A transaction under way is a refusal that
-// says nothing.
-func asRefusal(err error) (*refusal, error) {
-	if err == nil {
-		return nil, nil
-	}
-	if refused := (*refusal)(nil); errors.As(err, &refused) {
-		return refused, nil
-	}
-	return nil, err
-}
-
-// An Event tells of one operation, for metrics and traces.
-type Event struct {
-	// Op is "load", "save", "touch" (also by UpdateTimestamp), "renew", "destroy", "release" (of a
-	// lock), "late save" (lost, since the headers had gone), or a verb of Store: "read", "write",
-	// "sweep", "user sessions", "destroy user".
-	Op string
-	// Ref names the session as [Session.Ref] does; "" where there is none, or many.
-	Ref      string
-	Start    time.Time
-	Duration time.Duration // retries and waiting included
-	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them. Refused writes
-	// are billed too, but DynamoDB does not say how much.
-	ReadUnits, WriteUnits float64
-	// Conflicts counts writes that were refused because another had come first.
-	Conflicts int
-	// Err is what the operation failed with, nil for success.
-	Err error
 }

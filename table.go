@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/protocol"
 	"github.com/dynasession/dynasession/internal/wire"
 )
 
@@ -146,7 +147,7 @@ func callTable[I, O any](ctx context.Context, s *Store, name string, call func(c
 	defer cancel()
 	out, err := call(ctx, in)
 	if err != nil {
-		return nil, s.table.translate(name, err)
+		return nil, explain(protocol.Explain(name, s.cfg.Table, s.client.Options().Region, err))
 	}
 	return out, nil
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/protocol"
 )
 
 // An Info is one of a user's sessions: "your devices".
@@ -48,7 +49,7 @@ func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err er
 	op := s.startMany(ctx, "user sessions")
 	defer func() { op.end(err) }()
 	var infos []Info
-	err = s.eachOf(op, user, nil, func(r *Record, live bool) error {
+	err = s.eachOf(op, user, nil, func(r *protocol.Record, live bool) error {
 		if live {
 			infos = append(infos, s.info(r))
 		}
@@ -65,7 +66,7 @@ func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err er
 
 // eachOf calls f for the items that the index shows for user, page by page, but for those whose keys are
 // seen, to which it adds them. Each call has a Timeout of its own, since there may be many.
-func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(r *Record, live bool) error) error {
+func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(r *protocol.Record, live bool) error) error {
 	switch {
 	case s.cfg.UserIndex == "":
 		return fmt.Errorf("%w: Config.UserIndex is empty: a user's sessions are found by an index", ErrTable)
@@ -74,20 +75,20 @@ func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(
 	case !utf8.ValidString(user):
 		return errUser
 	}
-	for from := cursor(nil); ; {
-		call, cancel := s.oneCall(op)
-		keys, next, err := s.table.ofUser(call, &op.trace, s.cfg.UserIndex, user, from)
+	for from := protocol.Cursor(nil); ; {
+		call, cancel := s.oneCall(op.caller)
+		keys, next, err := s.table.OfUser(call, &op.stats, s.cfg.UserIndex, user, from)
 		cancel()
 		if err != nil {
-			return err
+			return explain(err)
 		}
 		keys = slices.DeleteFunc(keys, func(key string) bool { return !s.keys.owns(key) || seen[key] })
-		for some := range slices.Chunk(keys, maxBatch) {
-			call, cancel := s.oneCall(op)
-			records, err := s.table.batch(call, &op.trace, some)
+		for some := range slices.Chunk(keys, protocol.MaxBatch) {
+			call, cancel := s.oneCall(op.caller)
+			records, err := s.table.Batch(call, &op.stats, some)
 			cancel()
 			if err != nil {
-				return err
+				return explain(err)
 			}
 			now := s.now().Unix()
 			for _, r := range records {
@@ -112,7 +113,7 @@ func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(
 
 // info decodes the values when they are asked for: listing sessions costs little then, however large
 // they are.
-func (s *Store) info(r *Record) Info {
+func (s *Store) info(r *protocol.Record) Info {
 	open := sync.OnceValues(func() (values, error) { return s.values(r) })
 	used, _ := s.rules.LastUsed(r)
 	return Info{
@@ -147,16 +148,16 @@ const userPause = time.Second
 // Errors: [ErrTable], [ErrUnavailable]; what was ended before counts.
 func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bool) (ended int, err error) {
 	seen := map[string]bool{}
-	for quiet := 0; quiet < 2; {
+	for redundant := 0; redundant < 2; {
 		n, fresh, err := s.destroyPass(ctx, user, keep, seen)
 		ended += n
 		if err != nil {
 			return ended, err
 		}
-		if quiet++; fresh {
-			quiet = 0
+		if redundant++; fresh {
+			redundant = 0
 		}
-		if quiet == 2 {
+		if redundant == 2 {
 			break
 		}
 		if err := pause.For(ctx, userPause+rand.N(userPause/4)); err != nil {
@@ -171,14 +172,14 @@ func (s *Store) destroyPass(ctx context.Context, user string, keep func(Info) bo
 	op := s.startMany(ctx, "destroy user")
 	defer func() { op.end(err) }()
 	before := len(seen)
-	err = s.eachOf(op, user, seen, func(r *Record, live bool) error {
+	err = s.eachOf(op, user, seen, func(r *protocol.Record, live bool) error {
 		if live && keep != nil && keep(s.info(r)) {
 			return nil
 		}
-		call, cancel := s.oneCall(op)
+		call, cancel := s.oneCall(op.caller)
 		defer cancel()
-		refused, err := asRefusal(op.untilFree(call, func() error { return s.table.deleteOf(call, &op.trace, r.Key, user) }))
-		if err == nil && refused == nil && live {
+		out, err := op.retryBusy(call, protocol.DeleteOf(r.Key, user))
+		if err == nil && out.Done() && live {
 			ended++
 		}
 		return err

@@ -1,345 +1,427 @@
 package protocol
 
-import "slices"
+import (
+	"context"
+	"errors"
+	"strings"
 
-// apply carries a call out as DynamoDB does: all of it, or, where a condition does not hold, nothing. It returns the
-// item that refused it.
-func (e *explorer) apply(s *state, i int8, o *op) (ok bool, old item) {
-	switch o.kind {
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/dynasession/dynasession/internal/pause"
+	"github.com/dynasession/dynasession/internal/wire"
+)
+
+// A Table makes DynamoDB's calls about items. It is safe for concurrent use.
+type Table struct {
+	client  *dynamodb.Client
+	name    string
+	columns Columns
+	names   map[string]string // by placeholder
+	metered bool
+}
+
+// NewTable returns the table of that name. metered asks DynamoDB for the capacity units of each call.
+func NewTable(client *dynamodb.Client, name string, columns Columns, metered bool) *Table {
+	return &Table{client: wire.Client(client), name: name, columns: columns, names: columns.placeholders(), metered: metered}
+}
+
+// Client returns the client that the table uses.
+func (t *Table) Client() *dynamodb.Client { return t.client }
+
+// Stats are what calls have cost and met.
+type Stats struct {
+	ReadUnits, WriteUnits float64 // 0 for calls that were not metered
+	Unanswered            bool    // an attempt of the last write may have taken effect, and nobody said
+}
+
+// An Outcome is DynamoDB's answer to a Write.
+type Outcome struct {
+	Refused bool // a condition did not hold, and nothing was done
+	// Item is the item whose condition did not hold, or nil for none. If the write was not refused, it is the item
+	// that [Acquire] has read, or the one with a Rev that [Rules.Save] has asked for.
+	Item *Record
+
+	Busy      bool // a transaction on the item was in the way, and nothing was done
+	Throttled bool // a transaction was throttled, and nothing was done
+
+	Parts []Outcome // of a transaction that was refused, in its order
+}
+
+// Done reports whether the write has taken effect.
+func (o *Outcome) Done() bool { return !o.Refused && !o.Busy && !o.Throttled }
+
+// Send makes a write. An Outcome that is not done is no error; an error is an [*Error].
+func (t *Table) Send(ctx context.Context, stats *Stats, w Write) (Outcome, error) {
+	var call wire.Call
+	out, err := t.send(wire.Watch(ctx, &call), stats, &w)
+	stats.Unanswered = call.Unanswered
+	if foreign := (*foreignAnswer)(nil); errors.As(err, &foreign) {
+		stats.Unanswered = true // the write may be done
+	}
+	return out, err
+}
+
+func (t *Table) send(ctx context.Context, stats *Stats, w *Write) (out Outcome, err error) {
+	var cost *types.ConsumedCapacity
+	switch w.op {
 	case opPut:
-		if at := s.items[o.key]; at.there && e.sc.has(absentID) {
-			return false, at
-		}
-		s.items[o.key] = o.next
-		e.born(s, int(i))
-	case opWrite: // a live session keeps its marks: running requests merge
-		if at := s.items[o.key]; at.live(o.now) {
-			at.vals, at.rev = at.vals|o.next.vals, at.rev+1
-			s.items[o.key] = at
-			return true, item{}
-		}
-		s.items[o.key] = o.next
-	case opSave:
-		at := s.items[o.key]
-		if !e.holds(&at, o) {
-			return false, at
-		}
-		if at.there && !at.tomb && at.line != o.base.line {
-			e.fail("a save has changed another session")
-		}
-		if e.sc.policy == lock && at.lease != 0 && at.lease != o.lease {
-			e.fail("a save has passed over another's lock")
-		}
-		next := o.next
-		if e.sc.policy == lastWins {
-			next.rev = at.rev + 1
-		}
-		if at.tomb { // an update leaves what it does not set
-			next.tomb, next.moved, next.until = true, at.moved, at.until
-			e.fail("a tombstone was changed")
-		}
-		if !at.live(o.now) {
-			e.fail("a session that had ended was saved")
-		}
-		s.items[o.key] = next
-	case opRenew:
-		at := s.items[o.key]
-		if s.items[o.to].there && e.sc.has(absentID) {
-			return false, s.items[o.to]
-		}
-		if !e.holds(&at, o) {
-			return false, at
-		}
-		s.items[o.to] = o.next
-		s.items[o.key] = item{}
-		if e.sc.has(leaves) {
-			s.items[o.key] = item{there: true, tomb: true, key: o.key, creation: o.next.creation, until: o.now + grace, moved: o.to, line: o.next.line}
-		}
-		e.onlyOne(s, o.next.line)
+		out, cost, err = t.put(ctx, w)
+	case opUpdate:
+		out, cost, err = t.update(ctx, w)
 	case opDelete:
-		at := s.items[o.key]
-		switch {
-		case at.there && at.tomb && e.sc.has(follows):
-			return false, at
-		case at.there && !o.any && at.creation != o.base.creation && e.sc.has(markOfDelete):
-			return false, at
-		}
-		if at.there && !at.tomb && !o.any && at.creation != o.base.creation {
-			e.fail("a logout has ended another session")
-		}
-		s.items[o.key] = item{}
-	case opGhost:
-		at, named := s.items[o.tombstone], s.items[o.key]
-		switch {
-		case s.items[o.to].there && e.sc.has(absentID):
-			return false, s.items[o.to]
-		case e.sc.has(ghostNames) && (!at.tomb || at.moved != o.key):
-			return false, at
-		case o.replaces && e.sc.has(ghostUnused) && (named.rev != 1 || named.tomb):
-			return false, named
-		}
-		if o.replaces && named.live(o.now) && (named.rev != 1 || named.creation == 0) {
-			e.fail("a late sign-in has ended a session in use")
-		}
-		s.items[o.to] = o.next
-		if at.tomb {
-			s.items[o.tombstone].moved = o.to
-		}
-		if o.replaces {
-			s.items[o.key] = item{there: true, tomb: true, key: o.key, creation: o.next.creation, until: o.now + grace, moved: o.to, line: o.next.line}
-		}
-		e.onlyOne(s, o.next.line)
+		out, cost, err = t.delete(ctx, w)
+	case opTransact:
+		return t.transact(ctx, stats, w)
 	}
-	return true, item{}
+	if err == nil {
+		stats.WriteUnits += units(cost)
+		return out, nil
+	}
+	var refused *types.ConditionalCheckFailedException
+	if !errors.As(err, &refused) {
+		if isConflict(err) {
+			return Outcome{Busy: true}, nil
+		}
+		return Outcome{}, t.explain(string(w.op), err)
+	}
+	item, err := t.own(w.op, w.key, refused.Item)
+	return Outcome{Refused: err == nil, Item: item}, err
 }
 
-// holds reports whether the condition of a save or renewal holds for an item.
-func (e *explorer) holds(at *item, o *op) bool {
-	switch {
-	case !at.there:
-		return !e.sc.has(stillLive) && o.kind == opSave
-	case at.odd:
-		return false
-	case at.tomb && e.sc.has(dead):
-		return false
-	case !at.tomb && e.sc.has(stillLive) && !at.live(o.now):
-		return false
-	case !at.tomb && e.sc.has(sameSession) && at.creation != o.base.creation:
-		return false
-	case o.lease != 0 && e.sc.has(fencesLease) && at.lease != o.lease:
-		return false
-	case o.kind == opRenew && e.sc.has(renewUnchanged) && at.rev != o.base.rev:
-		return false
-	case o.kind == opSave && e.sc.policy != lastWins && e.sc.has(unchanged) && at.rev != o.base.rev:
-		return false
+const allOld = types.ReturnValuesOnConditionCheckFailureAllOld
+
+func (t *Table) put(ctx context.Context, w *Write) (Outcome, *types.ConsumedCapacity, error) {
+	condition := w.condition()
+	out, err := t.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName:                           &t.name,
+		Item:                                t.columns.item(w.item),
+		ConditionExpression:                 textOrNil(condition),
+		ExpressionAttributeNames:            t.namesIn(condition),
+		ExpressionAttributeValues:           w.values,
+		ReturnConsumedCapacity:              t.capacity(w.billed),
+		ReturnValuesOnConditionCheckFailure: allOld,
+	})
+	if err != nil {
+		return Outcome{}, nil, err
 	}
-	return true
+	return Outcome{}, out.ConsumedCapacity, nil
 }
 
-// answer is what the store makes of a call's answer.
-func (e *explorer) answer(s state, i int, ok bool, old item) {
-	p, d := &s.procs[i], e.sc.deeds[i]
-	o := p.op
-	me := int8(i + 1)
-	finish := func(v verdict) {
-		p.verdict, p.stage, p.op = v, answered, op{}
-		e.acknowledge(&s, i, &o)
-		e.push(s)
+func (t *Table) update(ctx context.Context, w *Write) (Outcome, *types.ConsumedCapacity, error) {
+	expression, condition := w.expression(), w.condition()
+	out, err := t.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName:                           &t.name,
+		Key:                                 t.key(w.key),
+		UpdateExpression:                    textOrNil(expression),
+		ConditionExpression:                 textOrNil(condition),
+		ExpressionAttributeNames:            t.namesIn(expression, condition),
+		ExpressionAttributeValues:           w.values,
+		ReturnConsumedCapacity:              t.capacity(w.billed),
+		ReturnValues:                        w.returns,
+		ReturnValuesOnConditionCheckFailure: allOld,
+	}, func(o *dynamodb.Options) {
+		if w.once {
+			o.Retryer = aws.NopRetryer{}
+		}
+	})
+	if err != nil {
+		return Outcome{}, nil, err
 	}
-	switch {
-	case ok:
-		finish(acked)
-	case o.kind == opDelete:
-		if !old.tomb || !e.sc.has(follows) { // of another session: what was loaded is over
-			finish(acked)
-			return
-		}
-		if p.steps++; p.steps > 4 {
-			finish(conflict)
-			return
-		}
-		p.op = op{kind: opDelete, key: old.moved, any: true, now: s.now}
-		e.push(s)
-	case old.signed(me) && e.sc.has(ownMark):
-		finish(acked)
-	case o.kind == opGhost && old.tomb && old.moved == o.to: // an earlier try took effect, and what it made has ended
-		finish(acked)
-	case o.kind == opGhost && old.tomb && old.key == o.tombstone: // somebody signed in the same way
-		p.op.key, p.op.replaces = old.moved, e.sc.has(ghostReplaces)
-		p.loaded.moved = old.moved
-		if p.tries++; p.tries > 4 {
-			finish(conflict)
-			return
-		}
-		e.push(s)
-	case o.kind == opGhost && !old.there && old.key == 0 && !s.items[o.key].there:
-		p.op.replaces = false // signed out
-		if p.tries++; p.tries > 4 {
-			finish(conflict)
-			return
-		}
-		e.push(s)
-	case o.kind == opGhost:
-		finish(gone)
-	case !old.live(s.now) || old.creation != p.loaded.creation && e.sc.has(sameSession):
-		finish(gone)
-	case old.odd && e.sc.has(unwritable):
-		finish(corrupt)
-	case p.doubt != 0 && old.rev > p.doubt+e.kept() && e.sc.has(scrolledOut):
-		finish(conflict)
-	case o.lease != 0 && old.lease != o.lease:
-		finish(gone)
-	case d == pop && old.vals&token == 0 && e.sc.has(popConflict):
-		finish(conflict)
+	if w.returns != types.ReturnValueAllNew {
+		return Outcome{Item: t.columns.Record(out.Attributes)}, out.ConsumedCapacity, nil
+	}
+	if len(out.Attributes) == 0 {
+		return Outcome{}, nil, &foreignAnswer{"has no item"}
+	}
+	item, err := t.own(w.op, w.key, out.Attributes)
+	return Outcome{Item: item}, out.ConsumedCapacity, err
+}
+
+func (t *Table) delete(ctx context.Context, w *Write) (Outcome, *types.ConsumedCapacity, error) {
+	condition := w.condition()
+	in := &dynamodb.DeleteItemInput{
+		TableName:                 &t.name,
+		Key:                       t.key(w.key),
+		ConditionExpression:       textOrNil(condition),
+		ExpressionAttributeNames:  t.namesIn(condition),
+		ExpressionAttributeValues: w.values,
+		ReturnConsumedCapacity:    t.capacity(w.billed),
+	}
+	if len(w.conditions) > 0 {
+		in.ReturnValuesOnConditionCheckFailure = allOld
+	}
+	out, err := t.client.DeleteItem(ctx, in)
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	return Outcome{}, out.ConsumedCapacity, nil
+}
+
+// transact does all parts of a write, or none.
+func (t *Table) transact(ctx context.Context, stats *Stats, w *Write) (Outcome, error) {
+	in := &dynamodb.TransactWriteItemsInput{ClientRequestToken: &w.token, ReturnConsumedCapacity: t.capacity(false)}
+	for i := range w.parts {
+		in.TransactItems = append(in.TransactItems, t.part(&w.parts[i]))
+	}
+	out, err := t.client.TransactWriteItems(ctx, in)
+	if cancelled := (*types.TransactionCanceledException)(nil); errors.As(err, &cancelled) {
+		return t.cancelled(w, cancelled, err)
+	}
+	if err != nil {
+		return Outcome{}, t.explain(string(opTransact), err)
+	}
+	for i := range out.ConsumedCapacity {
+		stats.WriteUnits += units(&out.ConsumedCapacity[i])
+	}
+	return Outcome{}, nil
+}
+
+func (t *Table) part(w *Write) types.TransactWriteItem {
+	expression, condition := textOrNil(w.expression()), textOrNil(w.condition())
+	names := t.namesIn(w.expression(), w.condition())
+	switch w.op {
+	case opPut:
+		return types.TransactWriteItem{Put: &types.Put{
+			TableName: &t.name, Item: t.columns.item(w.item),
+			ConditionExpression: condition, ExpressionAttributeNames: names, ExpressionAttributeValues: w.values,
+			ReturnValuesOnConditionCheckFailure: allOld,
+		}}
+	case opUpdate:
+		return types.TransactWriteItem{Update: &types.Update{
+			TableName: &t.name, Key: t.key(w.key), UpdateExpression: expression,
+			ConditionExpression: condition, ExpressionAttributeNames: names, ExpressionAttributeValues: w.values,
+			ReturnValuesOnConditionCheckFailure: allOld,
+		}}
 	default:
-		if p.tries++; p.tries > 4 {
-			if old.odd {
-				e.fail("an item that cannot be written is tried again and again")
+		return types.TransactWriteItem{Delete: &types.Delete{
+			TableName: &t.name, Key: t.key(w.key),
+			ConditionExpression: condition, ExpressionAttributeNames: names, ExpressionAttributeValues: w.values,
+			ReturnValuesOnConditionCheckFailure: allOld,
+		}}
+	}
+}
+
+// cancelled returns what the reasons of a cancellation mean. A condition that did not hold counts more than what may pass.
+func (t *Table) cancelled(w *Write, c *types.TransactionCanceledException, err error) (Outcome, error) {
+	reasons := c.CancellationReasons
+	c.CancellationReasons = nil // they hold items, and the error may be logged
+	if len(reasons) != len(w.parts) {
+		return Outcome{}, t.explain(string(opTransact), err)
+	}
+	out := Outcome{Parts: make([]Outcome, len(reasons))}
+	transient := false
+	for i, reason := range reasons {
+		switch code := aws.ToString(reason.Code); code {
+		case "ConditionalCheckFailed":
+			item, err := t.own(opTransact, w.parts[i].key, reason.Item)
+			if err != nil {
+				return Outcome{}, err
 			}
-			finish(conflict)
-			return
+			out.Parts[i], out.Refused = Outcome{Refused: true, Item: item}, true
+		case "TransactionConflict":
+			out.Busy = !out.Throttled
+		case "ThrottlingError", "ProvisionedThroughputExceeded":
+			out.Throttled = !out.Busy
+		default:
+			transient = transient || transientCodes[code]
 		}
-		keep := p.loaded
-		p.loaded = old
-		p.loaded.user = keep.user // whether the user changes was decided at the call
-		e.plan(&s, i)
-		if p.op.kind == opSave || p.op.kind == opRenew {
-			p.op.base.creation = keep.creation
-			if user(d) == 0 {
-				p.op.next.user = old.user
+	}
+	switch {
+	case out.Refused:
+		out.Busy, out.Throttled = false, false
+		return out, nil
+	case out.Busy || out.Throttled:
+		return Outcome{Busy: out.Busy, Throttled: out.Throttled}, nil
+	case transient:
+		return Outcome{}, &Error{Kind: Unavailable, Op: string(opTransact), Err: err}
+	}
+	return Outcome{}, t.explain(string(opTransact), err)
+}
+
+// foreignAnswer is an answer that does not belong to the call. A broken proxy or connection may answer with what another
+// request has asked for: another user's session.
+type foreignAnswer struct{ what string }
+
+func (e *foreignAnswer) Error() string { return "the answer " + e.what }
+
+// own returns the item of an answer if it is key's, or nil for no item.
+func (t *Table) own(op operation, key string, item map[string]types.AttributeValue) (*Record, error) {
+	r := t.columns.Record(item)
+	if r != nil && r.Key != key {
+		return nil, &Error{Kind: Unavailable, Op: string(op), Err: &foreignAnswer{"belongs to another request"}}
+	}
+	return r, nil
+}
+
+func (t *Table) key(key string) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{t.columns.ID: textValue(key)}
+}
+
+// namesIn returns the placeholders that the expressions have: DynamoDB refuses others.
+func (t *Table) namesIn(expressions ...string) map[string]string {
+	var names map[string]string
+	for _, x := range expressions {
+		for i := strings.IndexByte(x, '#'); i >= 0; i = strings.IndexByte(x, '#') {
+			end := i + 1
+			for end < len(x) && x[end] >= 'a' && x[end] <= 'z' {
+				end++
+			}
+			if names == nil {
+				names = make(map[string]string, 8)
+			}
+			names[x[i:end]] = t.names[x[i:end]]
+			x = x[end:]
+		}
+	}
+	return names
+}
+
+func textOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func (t *Table) capacity(billed bool) types.ReturnConsumedCapacity {
+	if t.metered || billed {
+		return types.ReturnConsumedCapacityTotal
+	}
+	return ""
+}
+
+func units(c *types.ConsumedCapacity) float64 {
+	if c == nil || c.CapacityUnits == nil {
+		return 0
+	}
+	return *c.CapacityUnits
+}
+
+// Get reads an item; nil for none.
+func (t *Table) Get(ctx context.Context, stats *Stats, key string, consistent bool) (*Record, error) {
+	out, err := t.client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: &t.name, Key: t.key(key), ConsistentRead: &consistent, ReturnConsumedCapacity: t.capacity(false),
+	})
+	if err != nil {
+		return nil, t.explain("GetItem", err)
+	}
+	stats.ReadUnits += units(out.ConsumedCapacity)
+	return t.own("GetItem", key, out.Item)
+}
+
+// MaxBatch is how many keys a Batch may have.
+const MaxBatch = 100
+
+// Batch reads the items of up to MaxBatch keys, consistently. It leaves out those that are absent.
+func (t *Table) Batch(ctx context.Context, stats *Stats, keys []string) ([]*Record, error) {
+	const op = "BatchGetItem"
+	var found []*Record
+	request := types.KeysAndAttributes{ConsistentRead: aws.Bool(true)}
+	asked := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		request.Keys = append(request.Keys, t.key(key))
+		asked[key] = true
+	}
+	for wait := (pause.Backoff{}); len(request.Keys) > 0; {
+		out, err := t.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+			RequestItems:           map[string]types.KeysAndAttributes{t.name: request},
+			ReturnConsumedCapacity: t.capacity(false),
+		})
+		if err != nil {
+			return nil, t.explain(op, err)
+		}
+		for i := range out.ConsumedCapacity {
+			stats.ReadUnits += units(&out.ConsumedCapacity[i])
+		}
+		// The answer is keyed by the name or ARN that was asked for.
+		for _, items := range out.Responses {
+			for _, item := range items {
+				r := t.columns.Record(item)
+				if r == nil || !asked[r.Key] {
+					return nil, &Error{Kind: Unavailable, Op: op, Err: &foreignAnswer{"belongs to another request"}}
+				}
+				found = append(found, r)
 			}
 		}
-		e.push(s)
-	}
-}
-
-func (e *explorer) kept() int8 {
-	if e.sc.kept != 0 {
-		return e.sc.kept
-	}
-	return 3
-}
-
-// acknowledge notes what the browser is told.
-func (e *explorer) acknowledge(s *state, i int, o *op) {
-	p, d := &s.procs[i], e.sc.deeds[i]
-	if p.verdict != acked {
-		return
-	}
-	switch o.kind {
-	case opPut, opRenew, opGhost:
-		p.cookie = int8(i+1) + 1
-	case opDelete:
-		p.cookie = -1
-		for k := range s.items {
-			if it := &s.items[k]; it.live(s.now) && it.line == p.line && p.line != 0 && !e.later(s, it, i) {
-				e.fail("a logout is acknowledged, and the session lives")
+		request.Keys = nil
+		for _, left := range out.UnprocessedKeys {
+			request.Keys = left.Keys
+		}
+		if len(request.Keys) > 0 {
+			if err := wait.Wait(ctx); err != nil {
+				return nil, &Error{Kind: Unavailable, Op: op, Err: err}
 			}
 		}
 	}
-	switch d {
-	case pop:
-		if o.kind == opSave {
-			if s.pops++; s.pops > 1 && e.sc.policy != lastWins {
-				e.fail("a token is spent twice")
-			}
-		}
-	case set:
-		if o.kind == opSave {
-			s.values |= bit(i)
-		}
-	case count:
-		if o.kind == opSave {
-			s.counts++
-		}
-	}
+	return found, nil
 }
 
-// later reports whether an item was made by a sign-in that may have come after the logout of i.
-func (e *explorer) later(s *state, it *item, i int) bool {
-	by := int(it.creation) - 1
-	return by >= 0 && by < len(e.sc.deeds) && by != i && s.procs[by].ghost
+// A Cursor is where a scan or a query goes on. Nil is its start, and its end.
+type Cursor map[string]types.AttributeValue
+
+// OfUser returns one page of the keys that the index has for user.
+func (t *Table) OfUser(ctx context.Context, stats *Stats, index, user string, from Cursor) (keys []string, next Cursor, err error) {
+	const condition = "#us = :user"
+	out, err := t.client.Query(ctx, &dynamodb.QueryInput{
+		TableName:                 &t.name,
+		IndexName:                 &index,
+		KeyConditionExpression:    aws.String(condition),
+		ExpressionAttributeNames:  t.namesIn(condition),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":user": textValue(user)},
+		ExclusiveStartKey:         from,
+		ReturnConsumedCapacity:    t.capacity(false),
+	})
+	if err != nil {
+		return nil, nil, t.explain("Query", err)
+	}
+	stats.ReadUnits += units(out.ConsumedCapacity)
+	for _, item := range out.Items {
+		if r := t.columns.Record(item); r != nil {
+			keys = append(keys, r.Key)
+		}
+	}
+	return keys, out.LastEvaluatedKey, nil
 }
 
-// born checks a session that a request with a cookie makes anew.
-func (e *explorer) born(s *state, i int) {
-	from := s.procs[i].from
-	if from == 0 {
-		return
-	}
-	at := s.items[from-1]
-	if at.tomb && at.until > s.now && s.items[at.moved].live(s.now) && s.procs[i].ghost {
-		e.fail("a request with the old cookie makes a session, whose cookie replaces the newer one")
-	}
+// A Page is a part of a scan.
+type Page struct {
+	Found   []*Record // without their data, marks and user
+	Scanned int       // items that DynamoDB has read for it
+	Next    Cursor
 }
 
-// onlyOne checks that a session lives under one id.
-func (e *explorer) onlyOne(s *state, line int8) {
-	n := 0
-	for k := range s.items {
-		if it := &s.items[k]; it.live(s.now) && it.line == line {
-			n++
+// Scan reads one page of the items whose expiry is before cut, and, with stubs, of what PHP leaves that locks a new id and
+// dies.
+func (t *Table) Scan(ctx context.Context, stats *Stats, from Cursor, segment, segments int, cut int64, stubs bool) (Page, error) {
+	const projection = "#i, #e, #r, #u, #n, #b, #a, #l, #mv"
+	filter := "#e < :cut"
+	if stubs {
+		filter += " OR " + stub
+	}
+	in := &dynamodb.ScanInput{
+		TableName:                 &t.name,
+		FilterExpression:          &filter,
+		ProjectionExpression:      aws.String(projection),
+		ExpressionAttributeNames:  t.namesIn(filter, projection),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":cut": numberValue(cut)},
+		ExclusiveStartKey:         from,
+		ReturnConsumedCapacity:    types.ReturnConsumedCapacityTotal,
+	}
+	if segments > 1 {
+		in.Segment, in.TotalSegments = aws.Int32(int32(segment)), aws.Int32(int32(segments))
+	}
+	out, err := t.client.Scan(ctx, in)
+	if err != nil {
+		return Page{}, t.explain("Scan", err)
+	}
+	stats.ReadUnits += units(out.ConsumedCapacity)
+	page := Page{Scanned: int(out.ScannedCount), Next: out.LastEvaluatedKey}
+	for _, item := range out.Items {
+		if r := t.columns.Record(item); r != nil {
+			page.Found = append(page.Found, r)
 		}
 	}
-	if n > 1 {
-		e.fail("a session lives under two ids")
-	}
-}
-
-// respond delivers a response, or loses it.
-func (e *explorer) respond(s state, i int) {
-	p := &s.procs[i]
-	if e.sc.policy == lock && p.loaded.there {
-		for k := range s.items { // the lock is given up
-			if s.items[k].lease == int8(i+1) {
-				s.items[k].lease = 0
-			}
-		}
-	}
-	if s.drops > 0 {
-		n := s
-		n.drops--
-		n.procs[i].stage = over
-		e.push(n)
-	}
-	p.stage = over
-	if !e.sc.fixed[i] {
-		switch {
-		case p.cookie > 0:
-			s.browser = p.cookie
-		case p.cookie < 0:
-			s.browser = 0
-		}
-	}
-	e.push(s)
-}
-
-// judge looks at a state in which nothing is under way.
-func (e *explorer) judge(s *state) {
-	loggedOut, signIns, sure := false, 0, e.sc.lost == 0
-	for i, d := range e.sc.deeds {
-		p := &s.procs[i]
-		loggedOut = loggedOut || d == logout && p.verdict == acked
-		if (d == login || d == loginOther || d == renew) && p.verdict != gone && p.verdict != pending {
-			signIns++
-		}
-		sure = sure && p.verdict != unknown
-	}
-	for k := range s.items {
-		it := &s.items[k]
-		if it.line != 1 || !it.live(s.now) {
-			continue
-		}
-		if e.sc.signed && it.user == 2 && it.vals&token != 0 {
-			e.fail("one user's values are the next one's")
-		}
-		if e.sc.policy == lastWins || signedAnew(e.sc) {
-			continue
-		}
-		ghosts := it.creation != 9 && s.procs[it.creation-1].ghost
-		if missing := s.values &^ it.vals; missing != 0 && !ghosts {
-			e.fail("an acknowledged change is lost")
-		}
-		if !ghosts && (it.count < s.counts || sure && it.count > s.counts || it.count > counters(e.sc)) {
-			e.fail("an update is lost, or counted twice")
-		}
-	}
-	if s.drops == e.sc.drops && sure && !loggedOut && signIns == 1 && len(e.sc.fixed) == 0 && s.now == 0 {
-		if s.browser == 0 || !s.items[s.browser-1].live(s.now) {
-			e.fail("the browser has lost the cookie of a session that lives")
-		}
-	}
-}
-
-func signedAnew(sc *scenario) bool {
-	return slices.Contains(sc.deeds, loginOther)
-}
-
-func counters(sc *scenario) (n int8) {
-	for _, d := range sc.deeds {
-		if d == count {
-			n++
-		}
-	}
-	return n
+	return page, nil
 }

@@ -1,4 +1,4 @@
-package dynasession
+package protocol
 
 import (
 	"context"
@@ -34,12 +34,12 @@ func (d *discovering) Do(r *http.Request) (*http.Response, error) {
 	return d.other()
 }
 
-func (d *discovering) table() *table {
+func (d *discovering) table() *Table {
 	client := dynamodb.New(dynamodb.Options{
 		Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, Retryer: aws.NopRetryer{}, HTTPClient: d,
 		EndpointDiscovery: dynamodb.EndpointDiscoveryOptions{EnableEndpointDiscovery: aws.EndpointDiscoveryEnabled},
 	})
-	return newTable(client, &Config{Table: "sessions", Attributes: Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"}})
+	return NewTable(client, "sessions", Columns{ID: "id", Expires: "expires", Data: "data", User: "user"}, false)
 }
 
 // told is a body with something to do at its first byte and at its end.
@@ -77,7 +77,7 @@ func TestDiscoveryBesideARead(t *testing.T) {
 			return answerWith(discoveredItem, nothing, func() { close(come); <-read }), nil
 		},
 	}
-	r, err := d.table().get(t.Context(), &trace{}, "k", true)
+	r, err := d.table().Get(t.Context(), &Stats{}, "k", true)
 	require.NoError(t, err)
 	assert.Equal(t, &Record{Key: "k", Expires: 1795600000}, r)
 }
@@ -94,7 +94,7 @@ func TestDiscoveryAfterARead(t *testing.T) {
 			return answerWith(discoveredItem, nothing, nothing), nil
 		},
 	}
-	r, err := d.table().get(t.Context(), &trace{}, "k", true)
+	r, err := d.table().Get(t.Context(), &Stats{}, "k", true)
 	require.NoError(t, err)
 	assert.Equal(t, &Record{Key: "k", Expires: 1795600000}, r)
 	close(over)
@@ -117,8 +117,9 @@ func TestDiscoveryThatFails(t *testing.T) {
 				return resp, nil
 			},
 		}
-		tr := &trace{}
-		require.Error(t, d.table().create(context.Background(), tr, &Record{Key: "k"}))
-		require.False(t, tr.Unanswered)
+		var stats Stats
+		_, err := d.table().Send(context.Background(), &stats, Create(&Record{Key: "k"}))
+		require.Error(t, err)
+		require.False(t, stats.Unanswered)
 	}
 }

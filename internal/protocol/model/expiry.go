@@ -1,4 +1,4 @@
-package protocol
+package model
 
 // The expiry by itself: two servers whose clocks and idle times may differ use one session, by touches and saves
 // whose load and write are apart.

@@ -4,7 +4,7 @@
 //
 // A state is the table, the requests and one browser. Each clause of a condition can be left out, and then some
 // scenario breaks a promise: see ablations.
-package protocol
+package model
 
 // A clause is a part of the protocol that can be left out.
 type clause string
