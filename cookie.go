@@ -1,7 +1,9 @@
 package dynasession
 
 import (
+	"context"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -169,4 +171,28 @@ func directives(line string) []string {
 		list[i] = strings.TrimSpace(list[i])
 	}
 	return list
+}
+
+// noticeInsecure logs, once, that browsers may drop the cookie that is set.
+func (q *request) noticeInsecure(ctx context.Context, u cookieUpdate) {
+	c := &q.store.cookie
+	if u.action != cookieSet || c.Insecure || isTLS(q.r) {
+		return
+	}
+	q.store.insecure.Do(func() {
+		host, text := q.r.Host, "dynasession: a Secure cookie is set on a request without TLS, and browsers drop it: set Config.Cookie.Insecure for development, or have the proxy in front send X-Forwarded-Proto: https"
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if ip := net.ParseIP(strings.Trim(host, "[]")); host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback() {
+			text = "dynasession: a Secure cookie is set on a request without TLS: Safari drops it, also of localhost: set Config.Cookie.Insecure for development"
+		}
+		q.store.log(ctx).WarnContext(ctx, text, "host", q.r.Host, "cookie", c.Name)
+	})
+}
+
+// isTLS reports whether the browser's connection is encrypted, as far as the server or a proxy knows.
+func isTLS(r *http.Request) bool {
+	proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(proto), "https")
 }

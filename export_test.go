@@ -17,7 +17,7 @@ func GhostUntil(s *Session) time.Time {
 }
 
 // ForgetNoMiddleware makes the next Load without a middleware the first one.
-func ForgetNoMiddleware() { toldNoMiddleware.Store(false) }
+func ForgetNoMiddleware() { saidNoMiddleware.Store(false) }
 
 // KeyOf returns the key of the item that s keeps under id.
 func KeyOf(s *Store, id string) string { return s.keys.key(id) }
