@@ -8,13 +8,14 @@ import (
 	"github.com/dynasession/dynasession/internal/protocol"
 )
 
-// An update is one call of Update: it makes the new encoding of a key of what it finds
-// there, nil for nothing. It runs again on every item that a merge finds.
+// An update is one call of Update. It returns the new encoding of a key for the one that it finds, which is nil if
+// there is none. It runs again on every item that a merge finds.
 type update func(old []byte) ([]byte, error)
 
 type changeOp int
 
 const (
+	// What is stored stays, except for what updates change.
 	opKeep changeOp = iota // what is stored stays, as far as updates do not change it
 	opPut
 	opDrop
@@ -71,7 +72,12 @@ func runUpdates(updates []update, value []byte) ([]byte, error) {
 	return value, nil
 }
 
-// then makes the one change of c followed by next.
+// then returns the one change that is c followed by next.
+//
+//	c \ next   put or drop     update
+//	put        next            put, with the update applied
+//	drop       next            put, with the update applied to no value
+//	update     next            both updates, in their order
 func (c change) then(next change) change {
 	switch {
 	case next.op != opKeep || next.err != nil:
@@ -104,8 +110,8 @@ type signIn struct {
 	anew bool // another user was signed in: nothing of that session stays
 }
 
-// remembering is what Remember leaves for the save: idle seconds from at, or 0 for
-// no longer. A redundant one changes nothing of what was loaded, but may of what a merge finds.
+// remembering is what Remember leaves for the save: idle seconds from at, or 0 for no longer. A redundant one changes
+// nothing of what was loaded, but may change what a merge finds.
 type remembering struct {
 	idle, at  int64
 	redundant bool
@@ -125,8 +131,8 @@ type pending struct {
 	destroyed *protocol.Record // its item, if it had one
 }
 
-// writes tells whether there is anything that an item has to be written for. What was loaded
-// long ago may be long gone: then a redundant change counts too.
+// writes reports whether p has anything that an item must be written for. longAgo says that the session was loaded
+// long ago and may have changed since: then redundant changes count too.
 func (p *pending) writes(longAgo bool) bool {
 	if p.signIn != nil || p.remembers() || p.limit != 0 {
 		return true
@@ -144,8 +150,8 @@ func (p *pending) lasts() bool { return p.remembers() || p.limit != 0 || p.signI
 // anew reports whether the session keeps nothing that it had before p.
 func (p *pending) anew() bool { return p.signIn != nil && p.signIn.anew }
 
-// dropValues forgets the changes of values that a change of user deletes. A value that was popped
-// must still be in the table, all the same.
+// dropValues forgets the changes of values that a change of user deletes. A value that was popped must still be in
+// the table.
 func (p *pending) dropValues() {
 	for _, c := range p.changes {
 		if c.popped {
@@ -212,7 +218,7 @@ func (p *pending) add(c change) {
 	}
 }
 
-// then makes the one pending of p followed by next.
+// then returns the one pending that is p followed by next.
 func (p *pending) then(next pending) pending {
 	if next.destroy {
 		if p.destroy {
@@ -242,8 +248,7 @@ func (p *pending) then(next pending) pending {
 	return out
 }
 
-// attrs puts p's changes of attributes onto a. until is only ever lowered, but for
-// Remember, which may raise it as far as the limit.
+// attrs applies p to a. Until is only ever lowered, except by Remember, which may raise it as far as Limit.
 func (p *pending) attrs(a protocol.Meta, lifetime int64) protocol.Meta {
 	was := a.Idle // not 0: the session was remembered
 	if p.signIn != nil {
@@ -273,7 +278,7 @@ func (p *pending) attrs(a protocol.Meta, lifetime int64) protocol.Meta {
 	return a
 }
 
-// earlier gives the smaller of two times of which 0 is none.
+// earlier returns the earlier of two times; 0 means no time.
 func earlier(a, b int64) int64 {
 	if a == 0 || b != 0 && b < a {
 		return b

@@ -1,6 +1,10 @@
 package dynasession
 
-import "github.com/dynasession/dynasession/internal/protocol"
+import (
+	"bytes"
+
+	"github.com/dynasession/dynasession/internal/protocol"
+)
 
 // A save checks the session out, works without its mutex, and settles what it has done. Changes that are made meanwhile stay
 // pending.
@@ -80,4 +84,69 @@ func (s *Session) end() (l *lease, changed bool) {
 	l = s.lease
 	s.ended, s.lease = true, nil
 	return l, s.unseen()
+}
+
+func (s *Session) raw(key string) ([]byte, bool) {
+	raw, _, ok := s.rawAt(key)
+	return raw, ok
+}
+
+func (s *Session) rawAt(key string) (raw []byte, version int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	raw, ok = s.vals.get(key)
+	return raw, s.version, ok
+}
+
+// mutate runs f under the mutex, and reports changes that come too late for the middleware to save.
+func (s *Session) mutate(f func()) {
+	s.mu.Lock()
+	f()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended && s.saver != nil {
+		s.saver.orphaned()
+	}
+}
+
+func (s *Session) change(c change) { s.mutate(func() { s.record(c) }) }
+
+// changeAt records c if nothing has changed since version. It reports whether it has.
+func (s *Session) changeAt(version int, c change) (done bool) {
+	s.mutate(func() {
+		if done = s.version == version; done {
+			s.record(c)
+		}
+	})
+	return done
+}
+
+// record notes c and shows it. The value of a c with updates is what they made of the present value.
+func (s *Session) record(c change) {
+	old, found := s.vals.get(c.key)
+	prev := s.pend.find(c.key)
+	if c.op == opKeep && prev != nil && prev.op != opKeep && prev.err == nil {
+		c.op, c.updates = opPut, nil // what is stored counts no more: f need not run again
+	}
+	same := c.op != opDrop && found && bytes.Equal(old, c.value) || c.op == opDrop && !found
+	c.redundant = same && c.err == nil
+	switch {
+	case prev == nil && found:
+		c.loaded = old
+	case prev != nil && c.redundant && prev.err == nil && prev.op != opKeep:
+		return
+	}
+	value, err := c.value, c.err
+	if c.op == opKeep {
+		c.value = nil
+	}
+	s.version++
+	s.pend.add(c)
+	switch {
+	case err != nil: // the old value shows until the save fails
+	case c.op == opDrop:
+		s.vals.delete(c.key)
+	default:
+		s.vals.set(c.key, value)
+	}
 }

@@ -18,36 +18,35 @@ type KeyValue struct {
 	Value []byte
 }
 
-// A Codec encodes the values of a session, one by one, and joins and splits the
-// set of them. A key that a request never touches so keeps its bytes, whoever
-// wrote them, and merging two requests' changes needs no knowledge of types.
+// A Codec encodes the values of a session one by one, and joins and splits the set of them. So a key that a request
+// does not touch keeps its bytes, whoever wrote them, and two requests' changes can be merged without knowing their
+// types.
 //
-// Split(Join(v)) gives v again, in order. Malformed input is an error. What Split
-// gives may alias its input. What Marshal gives must not alias v, and Unmarshal must neither
-// keep nor change data. Errors must not hold values. A Codec must be safe for concurrent use.
+// Split(Join(v)) returns v, in order. Malformed input is an error. The result of Split may alias its input. The
+// result of Marshal must not alias v, and Unmarshal must neither keep nor change data. Errors must not hold values. A
+// Codec must be safe for concurrent use.
 type Codec interface {
 	// Marshal encodes one value.
 	Marshal(v any) ([]byte, error)
 	// Unmarshal decodes one value into what v points to.
 	Unmarshal(data []byte, v any) error
-	// Join makes the session's data of its values. It is never called for none.
+	// Join returns the session's data. It is not called for no values.
 	Join(values []KeyValue) ([]byte, error)
-	// Split takes the session's data apart. It is never called for no data.
+	// Split returns the values of the session's data. It is not called for no data.
 	Split(data []byte) ([]KeyValue, error)
 }
 
-// JSON is the default [Codec]. A session is one JSON object, which the DynamoDB
-// console shows as text and every language reads. Values follow the rules of
-// encoding/json; its HTML escapes are left out, since they cost bytes and nothing
-// here is a web page. The zero value is ready.
+// JSON is the default [Codec]. A session is one JSON object, which the DynamoDB console shows as text and every
+// language reads. Values follow the rules of encoding/json, but HTML characters are not escaped: that costs bytes,
+// and a session is no web page. The zero value is ready.
 type JSON struct{}
 
 var _ Codec = JSON{}
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// Marshal encodes v as encoding/json does. A string that is not UTF-8 is an error, since encoding/json
-// would change it: a []byte keeps such bytes.
+// Marshal encodes v as encoding/json does. A string that is not UTF-8 is an error, since encoding/json would change
+// it; a []byte keeps such bytes.
 func (JSON) Marshal(v any) ([]byte, error) {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
@@ -69,8 +68,8 @@ func (JSON) Marshal(v any) ([]byte, error) {
 	return bytes.Clone(value), nil
 }
 
-// reason is what encoding/json says of a value that it cannot encode, as far as that holds nothing of the
-// value: NaN, a cycle, a channel.
+// reason returns what encoding/json says of a value that it cannot encode, if that holds nothing of the value: NaN, a
+// cycle, a channel.
 func reason(err error) string {
 	if e := (*json.UnsupportedValueError)(nil); errors.As(err, &e) {
 		return ": " + e.Str
@@ -81,8 +80,8 @@ func reason(err error) string {
 	return ""
 }
 
-// hasReplaced reports whether encoding/json has put U+FFFD in the place of bytes that are not UTF-8: it
-// writes that as an escape, and the character itself as it is.
+// hasReplaced reports whether encoding/json has put U+FFFD in the place of bytes that are not UTF-8. It writes that
+// as an escape, and the character itself as it is.
 func hasReplaced(value []byte) bool {
 	for {
 		i := bytes.IndexByte(value, '\\')
@@ -109,8 +108,8 @@ func (JSON) Unmarshal(data []byte, v any) error {
 	return &codecError{text, err}
 }
 
-// codecError keeps its cause for errors.As and out of its text: the texts of
-// encoding/json, and of the UnmarshalJSON methods that it calls, quote values.
+// codecError keeps its cause for errors.As and out of its text: the texts of encoding/json, and of the UnmarshalJSON
+// methods that it calls, quote values.
 type codecError struct {
 	text  string
 	cause error
@@ -119,8 +118,7 @@ type codecError struct {
 func (e *codecError) Error() string { return e.text }
 func (e *codecError) Unwrap() error { return e.cause }
 
-// Join makes one JSON object of values. Each Value must be valid JSON, each Key
-// valid UTF-8 and given once.
+// Join returns one JSON object. Each Value must be valid JSON; each Key must be valid UTF-8, and must be there once.
 func (JSON) Join(values []KeyValue) ([]byte, error) {
 	size := 2
 	for _, kv := range values {
@@ -148,7 +146,7 @@ func appendObject(buf []byte, values []KeyValue) ([]byte, error) {
 	return append(buf, '}'), nil
 }
 
-// appendJSONString quotes s, which is valid UTF-8.
+// appendJSONString appends s, which is valid UTF-8, in quotes.
 func appendJSONString(buf []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
@@ -163,8 +161,8 @@ func appendJSONString(buf []byte, s string) []byte {
 
 var errNotJSON = errors.New("not valid JSON")
 
-// Split takes a JSON object apart. Its values alias data. A key that is there
-// twice is an error: readers would disagree about which one counts.
+// Split returns the values of a JSON object. They alias data. A key that is there twice is an error: readers would
+// disagree about which value counts.
 func (JSON) Split(data []byte) ([]KeyValue, error) {
 	i := jsonscan.Space(data, 0)
 	if jsonscan.Peek(data, i) != '{' {
@@ -210,7 +208,7 @@ func (JSON) Split(data []byte) ([]KeyValue, error) {
 
 var keyBuffers = sync.Pool{New: func() any { return new(keyBuffer) }}
 
-// keyBuffer gathers keys, so that all of them are one string's parts, and one allocation.
+// keyBuffer collects keys, so that all of them are parts of one string, and one allocation.
 type keyBuffer struct {
 	text []byte
 	ends []int // in text
@@ -242,7 +240,7 @@ func (k *keyBuffer) fill(values []KeyValue) {
 	}
 }
 
-// free gives the buffer to the next session, unless that of this one was unusual.
+// free keeps the buffer for the next session, unless that of this one was unusually large.
 func (k *keyBuffer) free() {
 	if k.text, k.ends = k.text[:0], k.ends[:0]; cap(k.text) <= 16<<10 {
 		keyBuffers.Put(k)
@@ -269,6 +267,24 @@ func uniqueKeys(values []KeyValue) error {
 	}
 	if len(seen) != len(values) {
 		return errors.New("a key is there twice")
+	}
+	return nil
+}
+
+// marshal encodes v. It never returns nil, which would mean no value.
+func marshal(codec Codec, v any) ([]byte, error) {
+	value, err := codec.Marshal(v)
+	if value == nil {
+		value = []byte{}
+	}
+	return value, err
+}
+
+func noKey(key string) error { return fmt.Errorf("%w: %q", ErrNoKey, key) }
+
+func decode(codec Codec, key string, raw []byte, v any) error {
+	if err := codec.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("dynasession: key %q: %w", key, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -202,4 +203,33 @@ func cookiePath(s string) bool {
 		}
 	}
 	return strings.HasPrefix(s, "/") && len(s) <= 1024
+}
+
+// seconds rounds d down to whole seconds, DynamoDB's unit of expiry: a session may end
+// earlier than configured by less than one, never later.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// epoch gives t in epoch seconds, rounded down, and never 0 for a time that is set.
+func epoch(t time.Time) int64 {
+	return min(max(t.Unix(), 1), math.MaxInt64/4)
+}
+
+// timeOf is epoch's reverse: the zero Time for 0.
+func timeOf(sec int64) time.Time {
+	if sec == 0 {
+		return time.Time{}
+	}
+	return time.Unix(sec, 0)
+}
+
+// notBefore is rounded up, since births are rounded down: what was born in that second may be older.
+func notBefore(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	sec := epoch(t)
+	if t.Nanosecond() > 0 {
+		sec++
+	}
+	return sec
 }

@@ -21,13 +21,12 @@ func newCookieMaker(cfg *Config) cookieMaker {
 	return cookieMaker{cfg.Cookie, newKeyspace(cfg), cfg.EventualReads}
 }
 
-// maxTickets is how many cookies of the name are looked at: a browser sends two when one
-// was set for the host and one for its domain, which a change of settings leaves behind.
+// maxCookies is how many cookies of the name are looked at. A browser sends two if one was set for the host and one
+// for its domain, as a change of settings may leave behind.
 const maxTickets = 3
 
-// read gives what the request's cookies ask for, in the browser's order, without those
-// that have not the form of an id. It reads the header by itself: net/http's parser makes
-// every cookie of the request.
+// read returns what the request's cookies ask for, in the browser's order, without those that do not have the form of
+// an id. It reads the header by itself: net/http's parser would make every cookie of the request.
 func (c *cookieMaker) read(h http.Header) []sessionCookie {
 	var tickets []sessionCookie
 	for _, line := range h["Cookie"] {
@@ -52,10 +51,10 @@ func (c *cookieMaker) read(h http.Header) []sessionCookie {
 	return tickets
 }
 
-// commas reads the commas of PHP's ids: a cookie's value cannot hold them, and PHP writes them as %2C.
+// commas reads the commas of PHP's ids. A cookie's value cannot hold them, and PHP writes them as %2C.
 var commas = strings.NewReplacer("%2C", ",", "%2c", ",")
 
-// parse takes a cookie's value apart: an id, and after a point the revision.
+// parse splits a cookie's value into an id and, after a dot, the revision.
 func (c *cookieMaker) parse(value string) (sessionCookie, bool) {
 	id, text, hasRev := strings.Cut(value, ".")
 	if c.keys.plain && strings.Contains(id, "%") {
@@ -75,8 +74,7 @@ func (c *cookieMaker) parse(value string) (sessionCookie, bool) {
 	return t, true
 }
 
-// write puts the cookie of d into the response's header, in the place of an earlier one of
-// the same response.
+// write puts the cookie of u into the header of the response, in the place of an earlier one of the same response.
 func (c *cookieMaker) write(h http.Header, d cookieUpdate) {
 	if d.action == cookieKeep {
 		return
@@ -98,8 +96,8 @@ func (c *cookieMaker) write(h http.Header, d cookieUpdate) {
 	keepPrivate(h)
 }
 
-// drop takes the lines of the session's cookie out of the header. One of its name with another path or
-// domain is another cookie: an old one, say, that the handler clears.
+// drop removes the lines of the session's cookie from the header. One of its name with another path or domain is
+// another cookie: an old one that the handler clears, for instance.
 func (c *cookieMaker) drop(h http.Header) {
 	lines := h["Set-Cookie"]
 	if len(lines) == 0 {
@@ -132,8 +130,8 @@ func varyByCookie(h http.Header) {
 	h["Vary"] = append(h["Vary"], "Cookie")
 }
 
-// keepPrivate keeps shared caches from storing a response that sets the cookie (RFC 9111,
-// section 7.3). What the handler says of private caches stands.
+// keepPrivate keeps shared caches from storing a response that sets the cookie (RFC 9111, section 7.3). What the
+// handler says about private caches stays.
 func keepPrivate(h http.Header) {
 	var kept []string
 	for _, line := range h["Cache-Control"] {
@@ -158,7 +156,7 @@ func keepPrivate(h http.Header) {
 	h.Set("Cache-Control", strings.Join(append([]string{"private"}, kept...), ", "))
 }
 
-// directives takes a Cache-Control line apart at the commas outside of quotes.
+// directives splits a Cache-Control line at the commas outside of quotes.
 func directives(line string) []string {
 	quoted := false
 	list := strings.FieldsFunc(line, func(r rune) bool {

@@ -70,22 +70,22 @@ var (
 	ErrUnavailable = errors.New("dynasession: DynamoDB is not available")
 )
 
-// errHeadersSent is what a save answers that would have to send a cookie when the
-// response's headers have gone. Nothing was saved.
+// errHeadersSent is returned by a save that would have to set a cookie after the response's headers were sent.
+// Nothing was saved.
 var errHeadersSent = errors.New("dynasession: the response's headers are sent: its new cookie cannot be delivered")
 
-// tooLarge names size and limit, both in bytes.
+// tooLarge returns ErrTooLarge with a size and a limit in bytes.
 func tooLarge(size, limit int) error {
 	return fmt.Errorf("%w: %d bytes, the limit is %d (400 KB)", ErrTooLarge, size, limit)
 }
 
-// corrupt says which session, and why. The cause must not hold session data.
+// corrupt returns ErrCorrupt with a session and a cause. The cause must not hold session data.
 func corrupt(ref string, cause error) error {
 	return fmt.Errorf("%w: session %s: %w", ErrCorrupt, ref, cause)
 }
 
-// corruptHere is corrupt for what this server cannot use, though another one may, or the item may be
-// repaired: the browser keeps its cookie.
+// corruptHere is corrupt for what another server may be able to use, or what may be repaired. The browser keeps its
+// cookie.
 func corruptHere(ref string, cause error) error { return &unusable{corrupt(ref, cause)} }
 
 // unusable is an ErrCorrupt that does not end the session.

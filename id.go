@@ -22,7 +22,7 @@ const (
 	hashLen = 2 * sha256.Size
 )
 
-// newID makes a session id. crypto/rand cannot fail: it ends the program instead.
+// newID returns a session id. It cannot fail: without random bytes, crypto/rand ends the program.
 func newID() string {
 	var id [idLen]byte
 	var random [64]byte
@@ -40,22 +40,21 @@ func newID() string {
 	return string(id[:])
 }
 
-// keyspace turns ids into hash keys, and back into what may be shown of them.
+// keyspace turns ids into hash keys, and hash keys into what may be shown of them.
 type keyspace struct {
 	prefix string
 	plain  bool // ids are stored as they are
 	php    bool // PHP makes ids, which may look like hashes
 }
 
-// newKeyspace trims like PHP's handler, which cuts underscores off both ends of
-// the joined name and id.
+// newKeyspace trims as PHP's handler does, which cuts underscores off both ends of the joined name and id.
 func newKeyspace(cfg *Config) keyspace {
 	return keyspace{prefix: strings.TrimLeft(cfg.Name+"_", "_"), plain: cfg.InsecurePlainIDs, php: cfg.ForeignWriters}
 }
 
-// valid reports whether id has the form of this store's ids. What has not never reaches DynamoDB. An id
-// that looks like a hash would open the session of a store of the same name that hashes its ids, to whoever
-// has read the table.
+// valid reports whether id has the form of this store's ids. Any other never reaches DynamoDB. With plain ids, one
+// that looks like a hash would open the session of a store of the same name that hashes its ids, to anyone who has
+// read the table.
 func (k keyspace) valid(id string) bool {
 	if k.plain {
 		if len(id) < phpIDMin || len(id) > phpIDMax || !k.php && isHash(strings.ToLower(id)) {
@@ -76,8 +75,7 @@ func (k keyspace) valid(id string) bool {
 	return true
 }
 
-// key gives the hash key of a valid id: its SHA-256, so that a leaked table opens
-// no session, or the id itself.
+// key returns the hash key of a valid id: its SHA-256, so that a leaked table opens no session, or the id itself.
 func (k keyspace) key(id string) string {
 	if k.plain {
 		return k.prefix + id
@@ -89,7 +87,7 @@ func (k keyspace) key(id string) string {
 	return string(buf)
 }
 
-// owns tells whether key is one of this store's, in a table that may hold others'.
+// owns reports whether key is one of this store's, in a table that may hold others'.
 func (k keyspace) owns(key string) bool {
 	rest, ok := strings.CutPrefix(key, k.prefix)
 	if !ok {
@@ -103,8 +101,8 @@ func (k keyspace) owns(key string) bool {
 
 func isHash(s string) bool { return len(s) == hashLen && onlyIn(s, "0123456789abcdef") }
 
-// ref gives the name under which a session may be shown and logged: the start of
-// the id's SHA-256, from the key alone, since an item holds no more.
+// ref returns the name under which a session may be shown and logged: the start of the id's SHA-256. It is made from
+// the key alone, since an item holds no more.
 func (k keyspace) ref(key string) string {
 	rest := strings.TrimPrefix(key, k.prefix)
 	if !k.plain {

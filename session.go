@@ -1,7 +1,6 @@
 package dynasession
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -15,13 +14,12 @@ import (
 	"github.com/dynasession/dynasession/internal/protocol"
 )
 
-// A Session is the session of one request: keyed values, each encoded when it is set
-// and decoded when it is read, and what is known of the session itself. It is made by
-// [Load]; the zero value is not usable. It is safe for concurrent use by the goroutines
-// of its request.
+// A Session is the session of one request: values under keys, each encoded when it is set and decoded when it is
+// read, and what is known about the session itself. [Load] returns it; the zero value cannot be used. The goroutines
+// of its request may use it concurrently.
 //
-// Changes are kept in memory until the middleware saves them, right before the
-// response's first byte, or until [Session.Save].
+// Changes are kept in memory until the middleware saves them, right before the first byte of the response, or until
+// [Session.Save].
 type Session struct {
 	codec Codec
 	keys  keyspace
@@ -45,19 +43,18 @@ type Session struct {
 	lease   *lease // of the session's lock, while it is held
 }
 
-// saver is whoever saves a session.
+// saver saves a session.
 type saver interface {
 	saveNow(context.Context, *Session) error
 	orphaned() // a change came after the request's end
 }
 
-// flashPrefix begins the keys of flash messages. Each has a key of its own, so that
-// parallel requests' messages are all kept.
+// flashPrefix begins the keys of flash messages. Each message has its own key, so that the messages of parallel
+// requests are all kept.
 const flashPrefix = "_flash."
 
-// Get gives the value of key, decoded: a copy, which the session does not share. It
-// gives false when there is none, or when it does not decode as a T; [Session.Decode]
-// tells which.
+// Get returns the value of key, decoded. It is a copy, which the session does not share. Get returns false if there
+// is no value, or none that decodes as a T; [Session.Decode] tells which.
 func Get[T any](s *Session, key string) (T, bool) {
 	var v T
 	raw, ok := s.raw(key)
@@ -68,10 +65,9 @@ func Get[T any](s *Session, key string) (T, bool) {
 	return v, true
 }
 
-// Pop takes the value of key out of the session: a one-time token, say. Of two requests
-// that pop the same value at the same time one saves; the other's save fails with
-// [ErrConflict] (under [LastWriteWins], both may save). A value that does not decode as a
-// T stays where it is.
+// Pop takes the value of key out of the session: a one-time token, for instance. If two requests pop the same value
+// at the same time, one of them saves, and the save of the other fails with [ErrConflict]; under [LastWriteWins],
+// both may save. A value that does not decode as a T stays.
 func Pop[T any](s *Session, key string) (T, bool) {
 	var v, zero T
 	for {
@@ -86,12 +82,13 @@ func Pop[T any](s *Session, key string) (T, bool) {
 	}
 }
 
-// Update sets key to what f makes of its value, the zero T when there is none: counters,
-// carts. The whole value is decoded as a T and encoded again, so T must keep what f leaves alone:
-// a struct drops the fields that it lacks, and a map[string]any makes a float64 of every number of
-// JSON, which changes integers beyond 2^53. A map[string]json.RawMessage changes nothing. When the save finds that another request has changed the key meanwhile, f runs
-// again on the newer value, so that no change is lost. f must therefore be pure: it must
-// depend on nothing but old. A value that does not decode as a T fails the save.
+// Update sets key to what f returns for its value, or for the zero T if there is none. It is made for counters and
+// carts. If the save finds that another request has changed the key meanwhile, f runs again on the newer value, so
+// that no change is lost. So f must be pure: it must depend on nothing but old.
+//
+// The whole value is decoded as a T and encoded again, so T must keep what f does not change. A struct drops the
+// fields that it lacks. A map[string]any turns every JSON number into a float64, which changes integers beyond 2^53;
+// a map[string]json.RawMessage changes nothing. A value that does not decode as a T fails the save.
 func Update[T any](s *Session, key string, f func(old T) T) {
 	run := func(old []byte) ([]byte, error) {
 		var v T
@@ -116,8 +113,8 @@ func Update[T any](s *Session, key string, f func(old T) T) {
 	}
 }
 
-// Flashes takes the flash messages that decode as T out of the session, oldest first,
-// and leaves the others. Two requests at the same moment may both get one.
+// Flashes takes the flash messages that decode as a T out of the session, and returns them, oldest first. It leaves
+// the others. Two requests at the same moment may both get a message.
 func Flashes[T any](s *Session) []T {
 	s.mu.Lock()
 	var found []KeyValue
@@ -146,10 +143,11 @@ func Flashes[T any](s *Session) []T {
 	return out
 }
 
-// Set sets key to v, which is encoded at once: later changes of what v points to do not
-// count. A v that does not encode fails the save, unless key is set or deleted again.
-// Setting the value that was loaded costs no write by itself. If another request has changed it
-// meanwhile, it is set if this one saves anything else, or if the response's header has gone.
+// Set sets key to v. It encodes v at once, so later changes of what v points to have no effect. If v does not encode,
+// the save fails, unless key is set or deleted again.
+//
+// Setting a key to the value it already has does not cause a write. If the session is written anyway, or the
+// response's headers were sent, the value is written too, over what another request may have stored.
 func (s *Session) Set(key string, v any) {
 	value, err := marshal(s.codec, v)
 	c := change{key: key, op: opPut, value: value}
@@ -159,8 +157,8 @@ func (s *Session) Set(key string, v any) {
 	s.change(c)
 }
 
-// Decode decodes the value of key into what v points to. It gives [ErrNoKey] when there
-// is none, or the codec's error.
+// Decode decodes the value of key into what v points to. It returns [ErrNoKey] if there is no value, or the codec's
+// error.
 func (s *Session) Decode(key string, v any) error {
 	raw, ok := s.raw(key)
 	if !ok {
@@ -169,35 +167,17 @@ func (s *Session) Decode(key string, v any) error {
 	return decode(s.codec, key, raw, v)
 }
 
-// marshal gives no nil, which is no value.
-func marshal(codec Codec, v any) ([]byte, error) {
-	value, err := codec.Marshal(v)
-	if value == nil {
-		value = []byte{}
-	}
-	return value, err
-}
-
-func noKey(key string) error { return fmt.Errorf("%w: %q", ErrNoKey, key) }
-
-func decode(codec Codec, key string, raw []byte, v any) error {
-	if err := codec.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("dynasession: key %q: %w", key, err)
-	}
-	return nil
-}
-
-// Has tells whether key has a value.
+// Has reports whether key has a value.
 func (s *Session) Has(key string) bool {
 	_, ok := s.raw(key)
 	return ok
 }
 
-// Delete takes key out of the session. For a key that was absent when the session was loaded,
-// the same holds as for setting the value that was loaded: see Set.
+// Delete takes key out of the session. Deleting a key that was absent is like setting a key to the value it already
+// has: see Set.
 func (s *Session) Delete(key string) { s.change(change{key: key, op: opDrop}) }
 
-// Keys gives the keys that have a value, sorted, without those of flash messages.
+// Keys returns the keys that have a value, sorted, without those of flash messages.
 func (s *Session) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,20 +191,20 @@ func (s *Session) Keys() []string {
 	return keys
 }
 
-// AddFlash adds a message that [Flashes] shows once, in this request or a later one. It gets
-// a key of its own that begins with "_flash.", which Keys leaves out.
+// AddFlash adds a message that [Flashes] returns once, in this request or a later one. Its key begins with "_flash.",
+// and Keys leaves it out.
 func (s *Session) AddFlash(v any) { s.Set(flashPrefix+protocol.NewMark(), v) }
 
-// ID gives the session's id: the secret that the cookie carries. It is "" before a new
-// session is saved. To show or log a session, use [Session.Ref].
+// ID returns the session's id: the secret that the cookie carries. It is "" until a new session is saved. To show or
+// log a session, use [Session.Ref].
 func (s *Session) ID() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.id
 }
 
-// Ref gives a name for the session that opens nothing: safe to show, to log, and to
-// compare with [Info].Ref. It is made of a hash of the id, and is "" as long as ID is.
+// Ref returns a name of the session that is safe to show, to log, and to compare with [Info].Ref: it opens nothing.
+// It is made from a hash of the id, and is "" for as long as ID is.
 func (s *Session) Ref() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,9 +237,8 @@ func (s *Session) Created() time.Time {
 	return timeOf(s.pend.attrs(s.saving.attrs(a, s.rules.Lifetime), s.rules.Lifetime).Born)
 }
 
-// Expires gives the time at which the session ends if nobody uses it from now on: as it
-// is stored, or, of a new session and after Remember and LimitTo, as it will be when it is
-// saved.
+// Expires returns when the session ends if nobody uses it from now on: the stored time or, for a new session and
+// after Remember and LimitTo, the time that the save will store.
 func (s *Session) Expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,31 +248,29 @@ func (s *Session) Expires() time.Time {
 	return timeOf(s.rules.Expiry(s.meta(), s.now().Unix()))
 }
 
-// IdleTimeout returns how long the session lasts without use: Config.IdleTimeout, or what Remember was
-// given.
+// IdleTimeout returns how long the session lasts without use: Config.IdleTimeout, or the duration of Remember.
 func (s *Session) IdleTimeout() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return time.Duration(s.rules.IdleOf(s.meta())) * time.Second
 }
 
-// User gives who is signed in, as told by SetUser; "" for nobody.
+// User returns who is signed in, as passed to SetUser, or "" for nobody.
 func (s *Session) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.meta().User
 }
 
-// AuthTime gives the time of the last SetUser, exact to the second, and the zero Time
-// when nobody is signed in. A handler for something precious can ask for a fresh sign-in
-// by it (OWASP ASVS 5.0, 7.5.1).
+// AuthTime returns the time of the last SetUser, exact to the second, or the zero Time if nobody is signed in. With
+// it, a handler can ask for a fresh sign-in before it does something precious (OWASP ASVS 5.0, 7.5.1).
 func (s *Session) AuthTime() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return timeOf(s.meta().Auth)
 }
 
-// meta returns what the item says of the session, with what is pending on top.
+// meta returns what the item says of the session, with the pending changes.
 func (s *Session) meta() protocol.Meta {
 	return s.pend.attrs(s.saving.attrs(s.storedMeta(), s.rules.Lifetime), s.rules.Lifetime)
 }
@@ -305,17 +282,16 @@ func (s *Session) storedMeta() protocol.Meta {
 	return s.rules.Newborn(s.born)
 }
 
-// SetUser notes that user has signed in, or with "" that nobody is signed in any longer. The session
-// gets a new id when it is saved, so that an id from before the sign-in is worth nothing
-// (session fixation; OWASP ASVS 5.0, 7.2.4).
+// SetUser notes that user has signed in, or, with "", that nobody is signed in any longer. The session gets a new id
+// when it is saved, so that an id from before the sign-in is worth nothing (session fixation; OWASP ASVS 5.0, 7.2.4).
 //
-// When the user changes from one to another, or to nobody, the session begins anew: the values and
-// flash messages that it has at the call are deleted, as is the end that an earlier request's LimitTo
-// set, and Created is the time of the call. What is set afterwards stays. When nobody was signed in,
-// or the same user signs in again, the values stay: a cart, say.
+// If another user, or nobody, was signed in and now another one is, the session begins anew: its values and flash
+// messages are deleted, as is the end that LimitTo has set in an earlier request, and Created becomes the time of the
+// call. Values that are set after the call stay. If nobody was signed in before, or the same user signs in again, the
+// values stay: a cart, for instance.
 //
-// SetUser ends Remember, unless the same request calls Remember too, before or after it. A session
-// that was remembered for longer than Lifetime then begins its Lifetime anew.
+// SetUser ends Remember, unless the same request calls Remember too, before or after it. A session that was
+// remembered for longer than Lifetime then begins its Lifetime anew.
 func (s *Session) SetUser(user string) {
 	s.mutate(func() {
 		at := epoch(s.now())
@@ -336,8 +312,8 @@ func (s *Session) SetUser(user string) {
 	})
 }
 
-// Renew gives the session a new id when it is saved, and ends the old one. SetUser does
-// so by itself; call Renew for other changes of privilege.
+// Renew gives the session a new id when it is saved, and ends the old one. SetUser does so by itself; call Renew for
+// other changes of privilege.
 func (s *Session) Renew() {
 	s.mutate(func() {
 		s.pend.renew = true
@@ -345,10 +321,10 @@ func (s *Session) Renew() {
 	})
 }
 
-// Remember lets the session last for d from now, used or not, instead of for IdleTimeout
-// and Lifetime: "remember me". Its cookie then outlives the browser. A d of 0 or less
-// undoes it, and so ends a session that is older than Lifetime, unless SetUser is called too: then
-// Lifetime begins anew. LimitTo's end still holds. SetUser in a later request ends it.
+// Remember makes the session last for d from now, used or not, in place of IdleTimeout and Lifetime: "remember me".
+// Its cookie then outlives the browser. A d of 0 or less undoes it, and so ends a session that is older than
+// Lifetime, unless SetUser is called too: then Lifetime begins anew. The end of LimitTo still holds. SetUser in a
+// later request ends Remember.
 func (s *Session) Remember(d time.Duration) {
 	s.mutate(func() {
 		idle := seconds(max(d, 0))
@@ -362,9 +338,9 @@ func (s *Session) Remember(d time.Duration) {
 	})
 }
 
-// LimitTo ends the session at t at the latest: when an identity provider's token ends,
-// say (OWASP ASVS 5.0, 7.6.1). It never moves the end to later, and Remember does not pass
-// it. A t that has passed ends the session at the save. The zero Time is no limit.
+// LimitTo ends the session at t at the latest: when the token of an identity provider ends, for instance (OWASP ASVS
+// 5.0, 7.6.1). It never moves the end to a later time, and Remember does not pass it. A t in the past ends the
+// session at the save. The zero Time is no limit.
 func (s *Session) LimitTo(t time.Time) {
 	if t.IsZero() {
 		return
@@ -380,16 +356,15 @@ func (s *Session) LimitTo(t time.Time) {
 	})
 }
 
-// moves tells whether p changes how long the session lasts.
+// moves reports whether p changes how long the session lasts.
 func (s *Session) moves(p pending) bool {
 	now := s.meta()
 	return p.attrs(now, s.rules.Lifetime) != now
 }
 
-// Destroy ends the session. When it is saved its item is deleted and its cookie cleared,
-// and no request that is still running brings it back. If another request has renewed the session
-// meanwhile, what it has become is deleted. A value that is set afterwards starts a new session,
-// under a new id.
+// Destroy ends the session. The save deletes its item and clears its cookie, and no request that is still running
+// brings it back. If another request has renewed the session meanwhile, the save deletes the renewed session. If a
+// value is set after Destroy, a new session begins, under a new id.
 func (s *Session) Destroy() {
 	s.mutate(func() {
 		s.pend = s.pend.then(pending{destroy: true, destroyed: cmp.Or(s.rec, s.ghost)})
@@ -399,20 +374,18 @@ func (s *Session) Destroy() {
 	})
 }
 
-// Save stores the changes now, without waiting for the response: for streams and
-// websockets. A new cookie goes into the response's header at once, so call it before
-// the header is sent if the session may be new or renewed; later, such a save is an
-// error. It must not run while another goroutine uses that header. Afterwards the Session
-// shows what is stored, with what other requests have changed. Save also gives up the
-// session's lock ([Lock]); later changes are merged.
+// Save stores the changes now and does not wait for the response: streams and websockets must call Save. A new cookie
+// is put into the response's header at once, so call Save before the header is sent if the session may be new or
+// renewed; later, such a save is an error. It must not run while another goroutine uses that header. After Save, the
+// Session shows what is stored, with the changes of other requests. Save also gives up the session's lock ([Lock]);
+// later changes are merged.
 //
-// The deadline of ctx counts, beside Config.Timeout; its cancellation does not, since a
-// client that goes away must not cost a change. The errors are [ErrGone], [ErrConflict],
-// [ErrLockLost], [ErrTooLarge], [ErrUnavailable], [ErrTable], or of a value that did not
-// encode. After an error the changes are kept, and Save may be called again. If the last
-// Save of a handler failed and the handler wrote nothing, the middleware answers with the
-// error: a handler may just return. An answer of its own to a failed Save goes out only if what is
-// still pending can be saved before it.
+// Save obeys the deadline of ctx, beside Config.Timeout, but not its cancellation: a client that goes away must not
+// cost a change. It returns [ErrGone], [ErrConflict], [ErrLockLost], [ErrTooLarge], [ErrUnavailable],
+// [ErrCredentials], [ErrTable], or the error of a value that did not encode. After an error the changes are kept, and
+// Save may be called again. If the last Save of a handler failed and the handler wrote nothing, the middleware
+// answers with the error, so a handler may simply return. A handler's own answer to a failed Save is sent only if
+// what is still pending can be saved before it.
 func (s *Session) Save(ctx context.Context) error {
 	if s.saver == nil {
 		return nil
@@ -420,78 +393,11 @@ func (s *Session) Save(ctx context.Context) error {
 	return s.saver.saveNow(ctx, s)
 }
 
-// LogValue is the session's Ref.
+// LogValue returns the session's Ref.
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.Ref()) }
 
-// String gives the session's Ref.
+// String returns the session's Ref.
 func (s *Session) String() string { return s.Ref() }
 
 // Format prints the session's Ref for every verb: no verb prints ids or data.
 func (s *Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.Ref()) }
-
-func (s *Session) raw(key string) ([]byte, bool) {
-	raw, _, ok := s.rawAt(key)
-	return raw, ok
-}
-
-func (s *Session) rawAt(key string) (raw []byte, version int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	raw, ok = s.vals.get(key)
-	return raw, s.version, ok
-}
-
-// mutate runs f under the mutex, and tells of changes that come too late for the
-// middleware to save.
-func (s *Session) mutate(f func()) {
-	s.mu.Lock()
-	f()
-	ended := s.ended
-	s.mu.Unlock()
-	if ended && s.saver != nil {
-		s.saver.orphaned()
-	}
-}
-
-func (s *Session) change(c change) { s.mutate(func() { s.record(c) }) }
-
-// changeAt does so only if nothing has changed since version.
-func (s *Session) changeAt(version int, c change) (done bool) {
-	s.mutate(func() {
-		if done = s.version == version; done {
-			s.record(c)
-		}
-	})
-	return done
-}
-
-// record notes c, whose value for updates is what they made of the present one, and
-// shows it.
-func (s *Session) record(c change) {
-	old, found := s.vals.get(c.key)
-	prev := s.pend.find(c.key)
-	if c.op == opKeep && prev != nil && prev.op != opKeep && prev.err == nil {
-		c.op, c.updates = opPut, nil // what is stored counts no more: f need not run again
-	}
-	same := c.op != opDrop && found && bytes.Equal(old, c.value) || c.op == opDrop && !found
-	c.redundant = same && c.err == nil
-	switch {
-	case prev == nil && found:
-		c.loaded = old
-	case prev != nil && c.redundant && prev.err == nil && prev.op != opKeep:
-		return
-	}
-	value, err := c.value, c.err
-	if c.op == opKeep {
-		c.value = nil
-	}
-	s.version++
-	s.pend.add(c)
-	switch {
-	case err != nil: // the old value shows until the save fails
-	case c.op == opDrop:
-		s.vals.delete(c.key)
-	default:
-		s.vals.set(c.key, value)
-	}
-}

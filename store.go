@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -107,18 +108,6 @@ func FromEnv(ctx context.Context) (*Store, error) {
 		return nil, fmt.Errorf("dynasession: AWS settings: %w", err)
 	}
 	return New(NewClient(aws), cfg)
-}
-
-// notBefore is rounded up, since births are rounded down: what was born in that second may be older.
-func notBefore(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	sec := epoch(t)
-	if t.Nanosecond() > 0 {
-		sec++
-	}
-	return sec
 }
 
 // Format prints the table's and the store's name for every verb: no verb prints keys.
@@ -381,7 +370,7 @@ func (s *Store) fill(r *protocol.Record, data []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Binary = r.Data != nil && storeAsBinary(r.Data, s.cfg.BinaryData)
+	r.Binary = r.Data != nil && (s.cfg.BinaryData || !utf8.Valid(r.Data)) // DynamoDB's S is UTF-8
 	if r.Binary && s.sealer.Bare && !s.cfg.BinaryData {
 		return errBinary
 	}

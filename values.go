@@ -2,24 +2,22 @@ package dynasession
 
 import "slices"
 
-// linearKeys is how many keys are looked through one by one: up to there that is
-// faster than a map, and makes none.
+// linearKeys is how many keys are searched one by one. Up to there that is faster than a map.
 const linearKeys = 16
 
-// maxMoved is how many deletions an index lasts, before it is made anew: each moves what is behind
-// it, and a key is then looked for from where it was.
+// maxMoved is how many deletions an index lasts before it is built anew. Each deletion moves what is behind it, and a
+// key is then searched from its former place.
 const maxMoved = 64
 
-// values is an ordered set of keyed, encoded values. The encodings are never changed
-// in place, so copies of the set share them.
+// values is an ordered set of encoded values under keys. The encodings are never changed in place, so copies of the
+// set share them.
 type values struct {
 	list  []KeyValue
 	index map[string]int // of list, up to moved places too far; there once that is longer than linearKeys
 	moved int
 }
 
-// newValues takes list over. Of a key that is there twice, the last one counts, at
-// the first one's place.
+// newValues takes over list. If a key is there twice, the last value counts, at the place of the first.
 func newValues(list []KeyValue) values {
 	if len(list) <= linearKeys && uniqueKeys(list) == nil {
 		return values{list: list}
@@ -98,7 +96,7 @@ func (v *values) reindex() {
 	}
 }
 
-// clone copies the set: the copy may be changed, the encodings are shared.
+// clone returns a copy of the set, which may be changed. It shares the encodings.
 func (v *values) clone() values {
 	c := values{list: slices.Clone(v.list)}
 	if v.index != nil {
@@ -107,7 +105,7 @@ func (v *values) clone() values {
 	return c
 }
 
-// join encodes the set; nil for an empty one.
+// join returns the encoded set, or nil if it is empty.
 func (v *values) join(codec Codec) ([]byte, error) {
 	if len(v.list) == 0 {
 		return nil, nil
@@ -115,7 +113,7 @@ func (v *values) join(codec Codec) ([]byte, error) {
 	return codec.Join(v.list)
 }
 
-// split is join's reverse.
+// split is the reverse of join.
 func split(codec Codec, data []byte) (values, error) {
 	if len(data) == 0 {
 		return values{}, nil
