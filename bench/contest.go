@@ -17,21 +17,21 @@ import (
 	"github.com/dynasession/dynasession"
 )
 
-// idleTimeout is what scs is given where it has one.
+// idleTimeout is the IdleTimeout of scs, for the contestants that set one.
 const idleTimeout = 30 * time.Minute
 
-// contestant is a library with settings.
+// contestant is a session library with the settings that it runs with.
 type contestant struct {
 	name    string
-	short   string // for the picture
-	ends    string // what ends a session that the store refuses to serve
+	short   string // label in the picture
+	ends    string // the kind of timeout after which the store refuses to serve a session
 	reads   string
-	key     string // the table's hash key
+	key     string // name of the table's hash key
 	ours    *dynasession.Config
 	handler func(db *dynamodb.Client, table string, people []person) http.Handler
 }
 
-// The short names that reports and tests ask for.
+// Short names that reports and tests look up.
 const (
 	ownDefault      = "dynasession"
 	ownEventual     = "dynasession, EventualReads"
@@ -92,17 +92,17 @@ func contestants() []contestant {
 	}
 }
 
-// result is what a contestant's run took.
+// result is the outcome of one contestant's run.
 type result struct {
 	contestant
 	tally
 	requests int
-	heap     uint64 // bytes in use after the run, collected
+	heap     uint64 // bytes in use after the run and a garbage collection
 }
 
 func (r *result) perThousand(n float64) float64 { return n * 1000 / float64(r.requests) }
 
-// cost is in dollars for a million requests.
+// cost returns the price of a million requests in dollars.
 func (r *result) cost() float64 {
 	return dollars(r.ReadUnits, r.WriteUnits) * 1e6 / float64(r.requests)
 }
@@ -114,7 +114,8 @@ func newClient(endpoint string) *dynamodb.Client {
 	})
 }
 
-// run drives the trace through c, on a table of its own that holds stock before.
+// run drives the trace through c. It creates a table for the run, and first fills it with stock
+// other sessions.
 func run(ctx context.Context, endpoint string, c contestant, people []person, stock int) (*result, error) {
 	direct := newClient(endpoint)
 	table := fmt.Sprintf("bench-%d", time.Now().UnixNano())
@@ -137,7 +138,7 @@ func run(ctx context.Context, endpoint string, c contestant, people []person, st
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
 	runtime.GC()
-	runtime.GC() // the second one empties what pools held on to
+	runtime.GC() // the second run frees what pools kept after the first
 	heap := heapInUse()
 	t, err := counter.take()
 	if err != nil {
@@ -165,7 +166,7 @@ func (c *contestant) site(db *dynamodb.Client, table string, people []person) (h
 	}}), nil
 }
 
-// ownSession is a request's session of this library.
+// ownSession adapts a session of this library to the session interface.
 type ownSession struct{ *dynasession.Session }
 
 func (s ownSession) get(key string) string {

@@ -25,7 +25,7 @@ import (
 
 const testUsers = 5
 
-// eachServer runs a test on dynamotest, and on DynamoDB Local where there is one.
+// eachServer runs f on dynamotest, and on DynamoDB Local if DYNAMODB_LOCAL_ENDPOINT names one.
 func eachServer(t *testing.T, f func(t *testing.T, endpoint string)) {
 	t.Run("dynamotest", func(t *testing.T) {
 		server := dynamotest.NewServer()
@@ -44,15 +44,17 @@ func eachServer(t *testing.T, f func(t *testing.T, endpoint string)) {
 	})
 }
 
-// The calls of one user's trace. Ours are the floor: a GetItem for each request that loads with
-// a cookie (the sign-in has none yet, three pages load nothing), a write for each that changes,
-// a DeleteItem for the sign-out.
+// The calls that this library makes for one user's trace. No library can make fewer. Each request
+// that loads a session by its cookie needs a GetItem: the sign-in has no cookie yet, and three pages
+// do not load the session. Each request that changes the session needs a write, and the sign-out
+// needs a DeleteItem.
 const (
 	loads   = len(pages) - 3 + 1
 	changes = 1 + 3
 )
 
-// TestContest is the trace at a smaller size. The proxy holds all units against the items' sizes.
+// TestContest drives a smaller trace through all contestants. The proxy compares the units of each
+// call with the item's size.
 func TestContest(t *testing.T) {
 	people := makePeople(testUsers, false)
 	eachServer(t, func(t *testing.T, endpoint string) {
@@ -85,7 +87,8 @@ func TestContest(t *testing.T) {
 			assert.LessOrEqual(t, own, 0.85*other)
 			assert.LessOrEqual(t, eventual, 0.65*other)
 		}
-		// The others cost what they cost elsewhere: their stores here are no straw men.
+		// The other libraries must cost what they cost elsewhere. If their stores in this package made
+		// needless calls, the comparison would be unfair.
 		for short, dollars := range map[string]float64{
 			scsIdle: 1.035, "scs, IdleTimeout, strong reads": 1.092, "scs, eventual reads": 0.302, "scs, strong reads": 0.359,
 			"gorilla/sessions, strong reads": 0.342, "PHP handler": 0.978, "PHP handler, locking": 1.685,
@@ -95,7 +98,7 @@ func TestContest(t *testing.T) {
 	})
 }
 
-// TestScale: what else is in the table changes no call and no unit.
+// TestScale checks that other sessions in the table change neither the calls nor the units.
 func TestScale(t *testing.T) {
 	eachServer(t, func(t *testing.T, endpoint string) {
 		results, err := runScale(t.Context(), endpoint, makePeople(2, false), []int{500}, io.Discard)
@@ -116,14 +119,15 @@ func TestSweep(t *testing.T) {
 		assert.Equal(t, 501, s.Scanned)
 		assert.Equal(t, 251, s.Expired)
 		assert.Equal(t, 251, s.Deleted)
-		assert.InDelta(t, 251, s.WriteUnits, 0, "items of up to 1 KB")
-		assert.InDelta(t, 501*750/8192.0, s.ReadUnits, 5, "half a unit for 4 KB")
+		assert.InDelta(t, 251, s.WriteUnits, 0, "each item is at most 1 KB")
+		assert.InDelta(t, 501*750/8192.0, s.ReadUnits, 5, "a scan takes half a unit per 4 KB")
 		assert.Contains(t, s.markdown(time.Now()), "501, 251, 251")
 	})
 }
 
-// TestTouches walks one user through the trace in fake time. Touches are the only calls that the
-// pace adds: one when TouchAfter has passed since the last write of the expiry, none before.
+// TestTouches drives one user through the trace in fake time, at several paces. A slower pace adds
+// no calls but touches. The library makes one when TouchAfter has passed since it last wrote the
+// expiry, and none before.
 func TestTouches(t *testing.T) {
 	for _, pace := range []time.Duration{time.Second, time.Minute, 5 * time.Minute, 6 * time.Minute, 10 * time.Minute} {
 		t.Run(pace.String(), func(t *testing.T) {
@@ -163,16 +167,16 @@ func TestTouches(t *testing.T) {
 				assert.Equal(t, 1, calls.Count("DeleteItem"))
 				assert.Len(t, calls, loads+changes+1+touches(pace))
 				_, units := calls.Units()
-				assert.InDelta(t, changes+1+touches(pace), units, 0, "compressed, all of them take one")
+				assert.InDelta(t, changes+1+touches(pace), units, 0, "every compressed item takes one unit")
 			})
 		})
 	}
 	assert.Zero(t, touches(time.Second))
 	assert.Equal(t, 1, touches(time.Minute))
-	assert.Equal(t, len(pages)-6, touches(6*time.Minute), "each page that only reads")
+	assert.Equal(t, len(pages)-6, touches(6*time.Minute), "every page that only reads makes one")
 }
 
-// TestApplication: the trace would notice a library that loses or invents something.
+// TestApplication checks that the trace detects a library that loses, changes or invents values.
 func TestApplication(t *testing.T) {
 	people := makePeople(1, false)
 	fake := &fakeSession{values: map[string]string{}}
@@ -185,12 +189,12 @@ func TestApplication(t *testing.T) {
 	require.Equal(t, http.StatusOK, get("/visit?user=0&step=0"))
 	require.Equal(t, http.StatusOK, get("/sign-in?user=0&step=0"))
 	require.Equal(t, http.StatusOK, get("/r?user=0&step=2"))
-	require.Equal(t, http.StatusInternalServerError, get("/visit?user=0&step=0"), "not empty")
+	require.Equal(t, http.StatusInternalServerError, get("/visit?user=0&step=0"), "the session is not empty")
 	require.Equal(t, http.StatusInternalServerError, get("/r?user=0&step=3"), "the first change is missing")
 	require.Equal(t, http.StatusOK, get("/S?user=0&step=2"))
 	require.Equal(t, http.StatusOK, get("/r?user=0&step=3"))
 	fake.values["profile"] += " "
-	require.Equal(t, http.StatusInternalServerError, get("/r?user=0&step=3"), "changed")
+	require.Equal(t, http.StatusInternalServerError, get("/r?user=0&step=3"), "the profile has changed")
 	require.Equal(t, http.StatusOK, get("/n?user=0&step=3"))
 	require.Equal(t, http.StatusBadRequest, get("/r?user=1&step=3"))
 	require.Equal(t, http.StatusBadRequest, get("/r"))
@@ -209,7 +213,7 @@ func (s *fakeSession) signIn(string)         {}
 func (s *fakeSession) destroy()              { clear(s.values) }
 func (s *fakeSession) save() error           { return nil }
 
-// TestContent: the sizes that the trace speaks of.
+// TestContent checks that the sessions have the sizes that README.md states.
 func TestContent(t *testing.T) {
 	for i, p := range makePeople(traceUsers, false) {
 		assert.InDelta(t, 560, len(p.profile.json), 30)
@@ -238,7 +242,7 @@ func TestProgram(t *testing.T) {
 	assert.Contains(t, read("trace.md"), "| dynasession | idle and absolute timeout | strong | 783 | 174 | 43 | 782.6 |")
 	assert.Equal(t, len(contestants())+1, strings.Count(read("trace.csv"), "\n"))
 	assert.Contains(t, read("scale.md"), "\n| 20 | 782.6 |")
-	assert.Contains(t, read("sweep.md"), "| items scanned, of them expired, and deleted | 100, 50, 50 |")
+	assert.Contains(t, read("sweep.md"), "| items scanned, expired, deleted | 100, 50, 50 |")
 
 	picture := read("trace.svg")
 	decoder := xml.NewDecoder(strings.NewReader(picture))
@@ -260,7 +264,7 @@ func TestProgram(t *testing.T) {
 	require.ErrorIs(t, start(ctx, []string{"-users", "1", "-out", dir}, server.URL(), &log), context.Canceled)
 }
 
-// TestProxy: the proxy changes nothing that the library sees, and finds wrong units.
+// TestProxy checks that the proxy hides its work from the library, and that it detects wrong units.
 func TestProxy(t *testing.T) {
 	server := dynamotest.NewServer()
 	defer server.Close()
@@ -287,7 +291,7 @@ func TestProxy(t *testing.T) {
 	put := &dynamodb.PutItemInput{TableName: &name, Item: item}
 	out, err := db.PutItem(t.Context(), put)
 	require.NoError(t, err)
-	assert.Nil(t, out.ConsumedCapacity, "not asked for")
+	assert.Nil(t, out.ConsumedCapacity, "the caller did not ask for it")
 	put.ReturnConsumedCapacity = "TOTAL"
 	out, err = db.PutItem(t.Context(), put)
 	require.NoError(t, err)
@@ -304,7 +308,7 @@ func TestProxy(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]int{"PutItem": 3, "GetItem": 1, "DeleteItem": 1}, counted.Calls)
 	assert.InDelta(t, 0.5, counted.ReadUnits, 0)
-	assert.InDelta(t, 8, counted.WriteUnits, 0, "the refused one, and the delete, are billed by the item")
+	assert.InDelta(t, 8, counted.WriteUnits, 0, "the refused put and the delete are billed by the item's size")
 	assert.Equal(t, 1, counted.Refused)
 	again, err := p.take()
 	require.NoError(t, err)
@@ -314,10 +318,10 @@ func TestProxy(t *testing.T) {
 	_, err = db.PutItem(t.Context(), put)
 	require.NoError(t, err)
 	_, err = p.take()
-	require.EqualError(t, err, "PutItem of an item of 1107 bytes: 1 units, by the rules 2")
+	require.EqualError(t, err, "PutItem of an item of 1107 bytes: got 1 units, want 2")
 
 	_, err = db.TransactWriteItems(t.Context(), transaction(), func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 })
-	require.ErrorContains(t, err, "502", "not counted wrongly")
+	require.ErrorContains(t, err, "502", "the proxy refuses what it cannot count")
 }
 
 func TestUnits(t *testing.T) {

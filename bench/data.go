@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// What the trace's sessions hold: what a shop's would. All libraries get the same bytes.
+// The sessions of the trace hold what the sessions of a web shop would. All libraries store the same
+// bytes.
 
-// value is a key of a session and its JSON.
+// value is a key of a session, with its value in JSON.
 type value struct{ key, json string }
 
-// person is the content of one user's session, the same at every run.
+// person is the content of one user's session. It is the same in every run.
 type person struct {
 	id      string
-	profile value    // at the sign-in
-	small   [2]value // the two small changes, in this order
-	big     value    // the change that makes it large
+	profile value    // set at the sign-in
+	small   [2]value // set by the two small changes, in this order
+	big     value    // set by the change that makes the session large
 }
 
 type profile struct {
@@ -75,11 +76,11 @@ type visits struct {
 	First time.Time `json:"first_at"`
 }
 
-// recent is how many products the big change holds: with them a session has about 2.8 KB.
+// recent is the number of products in the big change. With them, a session holds about 2.6 KB.
 const recent = 7
 
-// newPerson makes the content of the nth user. With hashes, the URLs and the profile also have
-// what does not compress: file hashes and a token.
+// newPerson returns the content of the nth user's session. If hashes is set, the URLs also contain
+// file hashes, and the profile contains a token. These do not compress.
 func newPerson(n int, hashes bool) person {
 	r := rand.New(rand.NewPCG(uint64(n), 2026))
 	pick := func(list []string) string { return list[r.IntN(len(list))] }

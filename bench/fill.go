@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// fill puts n sessions into a table, as this library stores those that have signed in. The first
-// of them, as many as living, live for another day; the others expired an hour ago.
+// fill puts n sessions into a table, in the form in which this library stores signed-in sessions.
+// The first of them, living in number, expire in a day. The others expired an hour ago.
 func fill(ctx context.Context, db *dynamodb.Client, table, key string, n, living int) error {
 	const batch, writers = 25, 8
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -31,7 +31,7 @@ func fill(ctx context.Context, db *dynamodb.Client, table, key string, n, living
 				}
 				out, err := db.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{table: puts}})
 				if err == nil && len(out.UnprocessedItems) > 0 {
-					err = fmt.Errorf("a batch was not taken whole")
+					err = fmt.Errorf("DynamoDB left items of a batch unprocessed")
 				}
 				if err != nil {
 					cancel(fmt.Errorf("filling the table: %w", err))
@@ -47,7 +47,7 @@ func fill(ctx context.Context, db *dynamodb.Client, table, key string, n, living
 	return context.Cause(ctx)
 }
 
-// stocked makes the ith item, a session of p.
+// stocked returns the ith item, which holds a session of p.
 func stocked(key string, p *person, i int, alive bool) map[string]attribute {
 	sum := sha256.Sum256([]byte(strconv.Itoa(i)))
 	end := time.Now().Add(-time.Hour)

@@ -1,5 +1,5 @@
-// Bench drives one trace of HTTP requests through this library and through others, and writes
-// down what each of them costs on DynamoDB. See README.md.
+// Bench drives one trace of HTTP requests through this library and through others, and reports what
+// each of them costs on DynamoDB. See README.md.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// program is what was asked for.
+// program holds the settings of one run.
 type program struct {
 	endpoint string
 	out      string
@@ -39,11 +39,11 @@ func start(ctx context.Context, args []string, endpoint string, log io.Writer) e
 	p := &program{endpoint: endpoint, log: log, at: time.Now()}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(log)
-	users := flags.Int("users", traceUsers, "users of the trace")
-	flags.StringVar(&p.out, "out", "results", "directory for what is measured")
+	users := flags.Int("users", traceUsers, "number of users in the trace")
+	flags.StringVar(&p.out, "out", "results", "directory for the results")
 	trace := flags.Bool("trace", true, "run the trace through all libraries")
 	var stocks []int
-	flags.Func("scale", "run the trace beside so many sessions in the table, for example 1000,10000,100000", func(list string) error {
+	flags.Func("scale", "run the trace with so many other sessions in the table, for example 1000,10000,100000", func(list string) error {
 		for s := range strings.SplitSeq(list, ",") {
 			n, err := strconv.Atoi(s)
 			if err != nil {

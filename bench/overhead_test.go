@@ -25,13 +25,13 @@ import (
 	"github.com/dynasession/dynasession"
 )
 
-// What a session costs in the process, beside scs with its memory store. The network is left out
-// of both: DynamoDB is a stub that remembers one item. What the AWS SDK takes for the calls
-// themselves is measured too, to be subtracted.
+// These benchmarks measure what a session costs in the process, compared with scs on its memory
+// store. Neither uses the network: DynamoDB is a stub that remembers one item. The AWS SDK's own
+// calls are measured as well, so that their cost can be subtracted.
 //
 //	go test -C bench -run='^$' -bench=Overhead -count=10 . | go run golang.org/x/perf/cmd/benchstat@latest -col=/via -
 
-// oneItem is an HTTP client that answers with the item that was put last.
+// oneItem is an HTTP client that stands for DynamoDB. It returns the item that was put last.
 type oneItem struct{ get, none []byte }
 
 func (s *oneItem) Do(r *http.Request) (*http.Response, error) {
@@ -58,20 +58,21 @@ func (s *oneItem) Do(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// nowhere is a ResponseWriter that keeps nothing.
+// nowhere is a ResponseWriter that discards the response.
 type nowhere http.Header
 
 func (w nowhere) Header() http.Header         { return http.Header(w) }
 func (w nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (w nowhere) WriteHeader(int)             {}
 
-// overheadSizes are what the sessions hold, in bytes.
+// overheadSizes are the sizes of the sessions.
 var overheadSizes = []struct {
 	name  string
 	bytes int
 }{{"200B", 200}, {"1KB", 1000}, {"4KB", 4000}, {"40KB", 40_000}}
 
-// contentOf gives what several people's sessions hold, as far as it fits, beside a counter.
+// contentOf returns as many values of several people's sessions as fit into size bytes. The sessions
+// hold a counter as well.
 func contentOf(size int) (list []value) {
 	for n, fits := 0, true; fits; n++ {
 		p := newPerson(n, true)
@@ -88,7 +89,7 @@ func contentOf(size int) (list []value) {
 	return list
 }
 
-// overhead is one library's way of keeping a session of a counter and other values.
+// overhead drives one library, with a session that holds a counter and other values.
 type overhead struct {
 	through func(http.Handler) http.Handler
 	fill    func(ctx context.Context, values []value)
@@ -96,7 +97,7 @@ type overhead struct {
 	change  func(context.Context, int)
 }
 
-// requests gives functions that each send one request.
+// requests returns functions that each send one request, by the kind of request.
 func (o *overhead) requests(tb testing.TB, size int) map[string]func() {
 	fill := o.through(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { o.fill(r.Context(), contentOf(size)) }))
 	w := httptest.NewRecorder()
@@ -183,7 +184,7 @@ func ofOurs(tb testing.TB) (*overhead, *dynamodb.Client) {
 	}, client
 }
 
-// sdkCalls gives the calls that ours makes, by the SDK alone.
+// sdkCalls returns functions that make the same calls as this library, with the SDK alone.
 func sdkCalls(tb testing.TB, client *dynamodb.Client, size int) map[string]func() {
 	key := "session_" + strings.Repeat("0", 64)
 	data := `{"visits":1`
@@ -261,9 +262,10 @@ func benchBoth(b *testing.B, send func()) {
 	})
 }
 
-// BenchmarkOverheadRatio takes turns, so that whatever slows the machine slows all, and compares the
-// turns' medians. x/scs is what we add to the SDK's calls over what scs adds to no session, and x/sdk our whole request over
-// the SDK's calls.
+// BenchmarkOverheadRatio runs the libraries in turns, so that whatever slows the machine slows all of
+// them, and compares the medians of the turns. The metric x/scs is what this library adds to the SDK's
+// calls, divided by what scs adds to a request without sessions. The metric x/sdk is this library's
+// whole request, divided by the SDK's calls.
 func BenchmarkOverheadRatio(b *testing.B) {
 	const turn = 50
 	for _, size := range overheadSizes {
@@ -292,7 +294,8 @@ func BenchmarkOverheadRatio(b *testing.B) {
 	}
 }
 
-// TestOverheadAllocations: without the SDK's, ours are a fraction of scs's.
+// TestOverheadAllocations checks that this library allocates a fraction of what scs allocates, not
+// counting the SDK's allocations.
 func TestOverheadAllocations(t *testing.T) {
 	for _, size := range overheadSizes {
 		t.Run(size.name, func(t *testing.T) {

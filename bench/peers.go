@@ -15,7 +15,8 @@ import (
 	"github.com/gorilla/sessions"
 )
 
-// Plain stores on DynamoDB for scs and gorilla/sessions, as their users write them.
+// This file has plain DynamoDB stores for scs and gorilla/sessions, as users of these libraries write
+// them.
 
 type attribute = types.AttributeValue
 
@@ -24,10 +25,10 @@ func number(n int64) attribute {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
 }
 
-// tokenKey is the hash key of scsStore's table.
+// tokenKey is the name of the hash key of scsStore's table.
 const tokenKey = "token"
 
-// scsStore is a store for scs, which hands it encoded sessions.
+// scsStore is a store for scs. It receives the sessions already encoded.
 type scsStore struct {
 	db     *dynamodb.Client
 	table  string
@@ -87,7 +88,7 @@ func (s *scsStore) Commit(token string, b []byte, expiry time.Time) error {
 
 func (s *scsStore) Delete(token string) error { return s.DeleteCtx(context.Background(), token) }
 
-// scsSession is a request's session of scs.
+// scsSession adapts a session of scs to the session interface.
 type scsSession struct {
 	manager *scs.SessionManager
 	ctx     context.Context
@@ -113,7 +114,7 @@ func scsSite(db *dynamodb.Client, table string, people []person, strong bool, id
 	}})
 }
 
-// gorillaStore is a store for gorilla/sessions. Its items hold the values as a map.
+// gorillaStore is a store for gorilla/sessions. It stores the values as a map attribute.
 type gorillaStore struct {
 	db      *dynamodb.Client
 	table   string
@@ -181,7 +182,7 @@ func (s *gorillaStore) Save(r *http.Request, w http.ResponseWriter, session *ses
 	return err
 }
 
-// gorillaSession is a request's session of gorilla/sessions.
+// gorillaSession adapts a session of gorilla/sessions to the session interface.
 type gorillaSession struct {
 	*sessions.Session
 	w http.ResponseWriter

@@ -13,9 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// A model of the calls of the AWS SDK for PHP's DynamoDB session handler, 3.305, as PHP drives
-// it: read in session_start, write after every request that started the session, also when
-// nothing has changed. The items are the handler's, with PHP's default serializer.
+// This file models the calls that the DynamoDB session handler of the AWS SDK for PHP 3.305 makes.
+// PHP reads in session_start, and writes after every request that started the session, even if
+// nothing has changed. The items are the handler's, in the format of PHP's default serializer.
 
 const phpLifetime = 1440 * time.Second // session.gc_maxlifetime
 
@@ -39,7 +39,7 @@ func (s *phpSession) key() map[string]attribute {
 	return map[string]attribute{"id": text("PHPSESSID_" + s.id)}
 }
 
-// read is the handler's. With locking it takes the lock by the same call.
+// read loads the session as the handler does. With locking, the same call also takes the lock.
 func (s *phpSession) read() error {
 	var found map[string]attribute
 	if s.locking {
@@ -68,14 +68,14 @@ func (s *phpSession) read() error {
 	return s.decode(data.Value)
 }
 
-// decode takes strings apart that PHP's serializer "php" has made: key|s:length:"bytes";
+// decode parses the strings in the format of PHP's serializer "php": key|s:length:"bytes";
 func (s *phpSession) decode(data string) error {
 	for data != "" {
 		key, rest, ok := strings.Cut(data, `|s:`)
 		length, rest, ok2 := strings.Cut(rest, `:"`)
 		n, err := strconv.Atoi(length)
 		if !ok || !ok2 || err != nil || len(rest) < n+2 {
-			return errors.New("the data is not a PHP session's")
+			return errors.New("the data is not a PHP session")
 		}
 		s.set(key, rest[:n])
 		data = rest[n+2:]
@@ -91,7 +91,7 @@ func (s *phpSession) encode() string {
 	return b.String()
 }
 
-// write is the handler's, at the end of every request.
+// write saves the session as the handler does at the end of every request.
 func (s *phpSession) write() error {
 	updates := map[string]types.AttributeValueUpdate{
 		"expires": {Value: number(time.Now().Add(phpLifetime).Unix())},
@@ -154,8 +154,8 @@ func phpSite(db *dynamodb.Client, table string, people []person, locking bool) h
 	})
 }
 
-// held keeps an answer until the session is closed, so that its request is over for the
-// browser only then, as with PHP's output buffer.
+// held buffers a response until the session is closed, as PHP's output buffer does. The browser's
+// request must not end before that.
 type held struct {
 	http.ResponseWriter
 	status int
@@ -173,5 +173,5 @@ func (h *held) send() {
 	if h.status != 0 {
 		h.ResponseWriter.WriteHeader(h.status)
 	}
-	_, _ = h.ResponseWriter.Write(h.body) // the client is gone: nobody to tell
+	_, _ = h.ResponseWriter.Write(h.body) // fails only if the client has gone
 }

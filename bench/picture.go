@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The picture has no background, and colours that can be read on white and on black.
+// The picture has no background. Its colors are readable on white and on black.
 const (
 	inkColor    = "#727c88"
 	strongColor = "#3f8f5f"
@@ -37,10 +37,10 @@ func svg(results []*result) string {
 	height := headHeight + rowHeight*len(results) + footHeight
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" font-family="-apple-system,'Segoe UI',Helvetica,Arial,sans-serif" font-size="13" fill="%s">`+"\n",
 		pictureWidth, height, pictureWidth, height, inkColor)
-	b.WriteString("<title>DynamoDB calls and dollars of one trace, by session library</title>\n")
+	b.WriteString("<title>DynamoDB calls and cost of one trace, by session library</title>\n")
 	text := func(x, y float64, attrs, s string) {
 		fmt.Fprintf(&b, `<text x="%g" y="%g"%s>`, x, y, attrs)
-		_ = xml.EscapeText(&b, []byte(s)) // a Builder takes everything
+		_ = xml.EscapeText(&b, []byte(s)) // a Builder returns no errors
 		b.WriteString("</text>\n")
 	}
 	left, right := float64(labelWidth), float64(labelWidth+panelWidth+panelGap)
@@ -88,7 +88,7 @@ func svg(results []*result) string {
 		draw(right, dearest, label, bar{dollars(r.ReadUnits, 0) * perMillion, readColor}, bar{dollars(0, r.WriteUnits) * perMillion, writeColor})
 	}
 	text(left-12, float64(height-12), ` text-anchor="end" font-size="12"`, fmt.Sprintf("%d requests of %d users", results[0].requests, results[0].requests/perUser))
-	text(left, float64(height-12), ` font-size="12"`, "On demand, us-east-1: $0.125 a million read units, $0.625 a million write units.")
+	text(left, float64(height-12), ` font-size="12"`, "On demand, us-east-1: $0.125 per million read units, $0.625 per million write units.")
 	b.WriteString("</svg>\n")
 	return b.String()
 }

@@ -15,23 +15,23 @@ import (
 	"sync"
 )
 
-// tally is what went through a proxy.
+// tally counts what has passed through a proxy.
 type tally struct {
 	Calls               map[string]int // by operation
 	ReadUnits           float64
 	WriteUnits          float64
-	Sent, Received      int64 // bytes of the bodies, as the library has them
-	Refused             int   // conditions
+	Sent, Received      int64 // bytes of the bodies that the library sent and received
+	Refused             int   // calls whose condition failed
 	Reads, Puts, Delete int   // GetItem and Query; PutItem and UpdateItem; DeleteItem
 }
 
-// proxy stands before DynamoDB, and counts. It asks for the capacity that each call consumes,
-// takes that out of the answer again if the library has not asked for it, and holds it against
-// the sizes of the items before and after.
+// proxy forwards calls to DynamoDB and counts them. It asks DynamoDB for the capacity that each call
+// consumes, and removes that from the response if the library did not ask for it. It compares the
+// capacity with the sizes of the item before and after the call.
 type proxy struct {
 	target string
 	client *http.Client
-	audit  bool // compute the units of each call as well
+	audit  bool // also compute the units of each call from the item's size
 
 	mu       sync.Mutex
 	tally    tally
@@ -41,11 +41,11 @@ type proxy struct {
 func newProxy(target string, audit bool) *proxy {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
-	transport.DisableCompression = true // the library's own choice goes through
+	transport.DisableCompression = true // the library's own Accept-Encoding is forwarded
 	return &proxy{target: target, client: &http.Client{Transport: transport}, audit: audit, tally: tally{Calls: map[string]int{}}}
 }
 
-// take gives what was counted, and begins anew.
+// take returns what was counted since the last take.
 func (p *proxy) take() (tally, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,10 +79,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	maps.Copy(w.Header(), header)
 	w.WriteHeader(status)
-	_, _ = w.Write(answer) // the client is gone: nobody to tell
+	_, _ = w.Write(answer) // fails only if the client has gone
 }
 
-// call is one request on its way through the proxy.
+// call is one request that passes through the proxy.
 type call struct {
 	*proxy
 	operation string
@@ -91,7 +91,7 @@ type call struct {
 	request   map[string]json.RawMessage
 }
 
-// billed are the operations that take capacity.
+// billed are the operations that consume capacity.
 var billed = map[string]bool{
 	"GetItem": true, "PutItem": true, "UpdateItem": true, "DeleteItem": true, "Query": true, "Scan": true,
 	"BatchWriteItem": true, "BatchGetItem": true, "TransactWriteItems": true,
@@ -163,9 +163,8 @@ func (c *call) send(ctx context.Context, operation string, body []byte) (status 
 	return res.StatusCode, res.Header, answer, err
 }
 
-// consumed reads the units out of an answer. DynamoDB Local counts the units of a
-// transaction once more than DynamoDB, which bills twice a plain write's; the trace has no
-// transaction.
+// consumed returns the units that a response reports. It returns an error for a transaction, because
+// DynamoDB Local reports twice the units that DynamoDB bills for one. The trace has no transactions.
 func consumed(operation string, raw json.RawMessage) (float64, error) {
 	if raw == nil {
 		return 0, nil
@@ -173,7 +172,7 @@ func consumed(operation string, raw json.RawMessage) (float64, error) {
 	type capacity struct{ CapacityUnits float64 }
 	switch operation {
 	case "TransactWriteItems":
-		return 0, errors.New("the units of a transaction cannot be told from DynamoDB Local's answer")
+		return 0, errors.New("DynamoDB Local does not report the right units of a transaction")
 	case "BatchWriteItem", "BatchGetItem":
 		var list []capacity
 		err := json.Unmarshal(raw, &list)
@@ -188,7 +187,7 @@ func consumed(operation string, raw json.RawMessage) (float64, error) {
 	return one.CapacityUnits, err
 }
 
-// current gives the size of the item that the call is about; 0 for none.
+// current returns the present size of the item that the call reads or writes, or 0 if there is none.
 func (c *call) current(ctx context.Context) (int, error) {
 	if !c.audit {
 		return 0, nil
@@ -245,7 +244,7 @@ func (c *call) count(status int, units float64, size, received int) {
 	}
 	refused := status != http.StatusOK
 	switch {
-	case refused: // the answer says nothing; DynamoDB bills a refused condition like a write
+	case refused: // the response has no units; DynamoDB bills a failed condition like a write
 		t.Refused++
 		units = writeUnits(size)
 		t.WriteUnits += units
@@ -267,6 +266,6 @@ func (c *call) count(status int, units float64, size, received int) {
 		return
 	}
 	if units != want {
-		c.problem(fmt.Errorf("%s of an item of %d bytes: %v units, by the rules %v", c.operation, size, units, want))
+		c.problem(fmt.Errorf("%s of an item of %d bytes: got %v units, want %v", c.operation, size, units, want))
 	}
 }

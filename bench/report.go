@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// fiberStore is the cheapest of what cannot be built here, in dollars for a million requests: the
-// session store of fiber v3 on its DynamoDB storage, with explicit saves. It reads eventually and
-// ends no session. The same trace, with sessions of the same sizes, behind the same kind of proxy,
-// measured on 2026-11-22.
+// fiberStore is what a million requests cost in dollars with the session store of fiber v3 on its
+// DynamoDB storage, with explicit saves. Of the libraries that cannot be built in this module, it is the
+// cheapest. It reads eventually and does not end sessions. It was measured on 2026-11-22 with the same
+// trace, with sessions of the same sizes, through the same kind of proxy.
 const fiberStore = 0.294
 
-// report is a run of all contestants.
+// report holds the results of all contestants.
 type report struct {
-	results []*result // the cheapest first
+	results []*result // sorted by cost
 	hashes  []*result // the same with content that compresses badly
 	users   int
 	at      time.Time
@@ -37,7 +37,7 @@ func sortByCost(results []*result) {
 	})
 }
 
-// find gives the result of a contestant, by its short name.
+// find returns the result of the contestant with the given short name, or nil if there is none.
 func find(results []*result, short string) *result {
 	for _, r := range results {
 		if r.short == short {
@@ -47,8 +47,8 @@ func find(results []*result, short string) *result {
 	return nil
 }
 
-// cheapestOther gives the cheapest that is not this library; with a filter, of those that end
-// sessions so.
+// cheapestOther returns the cheapest result of another library. If ends is not empty, only libraries
+// that end sessions in that way count.
 func cheapestOther(results []*result, ends string) *result {
 	var best *result
 	for _, r := range results {
@@ -89,7 +89,7 @@ func (r *result) columns() []column {
 	}
 }
 
-// table gives the results as lines of cells, the titles first.
+// table returns a line of titles, and a line of cells for each result.
 func table(results []*result) [][]string {
 	columns := (*result)(nil).columns()
 	lines := make([][]string, 1, len(results)+1)
@@ -106,7 +106,7 @@ func table(results []*result) [][]string {
 	return lines
 }
 
-const textColumns = 3 // the others are numbers
+const textColumns = 3 // the columns after these hold numbers
 
 func markdownTable(lines [][]string, text int) string {
 	var b strings.Builder
@@ -127,7 +127,7 @@ func (rep *report) csv(w io.Writer) error {
 	return out.Error()
 }
 
-// measuredOn says when, and with what.
+// measuredOn returns a sentence that says when and with what a run was measured.
 func measuredOn(at time.Time) string {
 	return fmt.Sprintf("Measured on %s with %s %s/%s, %d CPUs, and DynamoDB Local.",
 		at.Format(time.DateOnly), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
@@ -138,9 +138,9 @@ func (rep *report) markdown() string {
 	own, eventual := find(rep.results, ownDefault), find(rep.results, ownEventual)
 	idle, cheapest := cheapestOther(rep.results, idleAndEnd), cheapestOther(rep.results, "")
 	fmt.Fprintf(&b, "# The trace: %d users, %d requests\n\n", rep.users, own.requests)
-	fmt.Fprintf(&b, "%s `make bench` writes this file anew. Calls and units are for 1,000 HTTP requests, bytes for one. [What the columns mean](../README.md).\n\n", measuredOn(rep.at))
+	fmt.Fprintf(&b, "%s `make bench` rewrites this file. Calls and units are per 1,000 HTTP requests, bytes are per request. [What the columns mean](../README.md).\n\n", measuredOn(rep.at))
 	b.WriteString(markdownTable(table(rep.results), textColumns))
-	fmt.Fprintf(&b, "\n| dollars of | with | ratio |\n|---|---|--:|\n")
+	fmt.Fprintf(&b, "\n| cost of | compared with | ratio |\n|---|---|--:|\n")
 	for _, line := range []struct {
 		own  *result
 		with string
@@ -155,9 +155,10 @@ func (rep *report) markdown() string {
 		fmt.Fprintf(&b, "| %s | %s | %.3f |\n", line.own.short, line.with, line.own.cost()/line.cost)
 	}
 	b.WriteString("\n## When the users are slower\n\n" +
-		"The trace takes seconds, so that no session is old enough to be touched. Users take minutes. With the defaults, " +
-		"the expiry is written again when it is six minutes old; scs with an IdleTimeout writes it at every request, however fast.\n\n")
-	lines := [][]string{{"a request every", "touches of a session", "dynasession", "EventualReads", "scs, idle timeout"}}
+		"The trace takes seconds, so no session is old enough to be touched. Real users take minutes. " +
+		"With its defaults, dynasession writes the expiry again when it is six minutes old. " +
+		"scs with an IdleTimeout writes it at every request, at any pace.\n\n")
+	lines := [][]string{{"time between requests", "touches of a session", "dynasession", "EventualReads", "scs, idle timeout"}}
 	for _, pace := range []time.Duration{time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute} {
 		n := touches(pace)
 		more := dollars(0, float64(n)) * 1e6 / float64(perUser)
@@ -169,15 +170,15 @@ func (rep *report) markdown() string {
 	b.WriteString(markdownTable(lines, 1))
 	if len(rep.hashes) > 0 {
 		b.WriteString("\n## When the content compresses badly\n\n" +
-			"The same trace, with a token in each profile, and a hash in the URL of each image. " +
-			"Compressed, the large session takes two units at each write.\n\n")
+			"This is the same trace with a token in each profile and a hash in the URL of each image. " +
+			"Each write of the large session then takes two units, although it is compressed.\n\n")
 		b.WriteString(markdownTable(table(rep.hashes), textColumns))
 	}
 	return b.String()
 }
 
-// touches is how often this library's defaults rewrite the expiry in one user's trace, when
-// there is so much time between its requests.
+// touches returns how often this library, with its defaults, writes only the expiry in one user's
+// trace. The pace is the time between two requests.
 func touches(pace time.Duration) int {
 	const touchAfter = 6 * time.Minute
 	n, age := 0, time.Duration(0)

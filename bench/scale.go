@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// runScale drives the trace with this library's defaults, beside so many sessions of others.
+// runScale drives the trace through this library with its defaults: first on an empty table, then on
+// tables that already hold as many other sessions as stocks lists.
 func runScale(ctx context.Context, endpoint string, people []person, stocks []int, log io.Writer) ([]*result, error) {
 	own := contestants()[0]
 	var results []*result
@@ -40,26 +41,26 @@ func scaleMarkdown(results []*result, stocks []int, at time.Time) string {
 			fmt.Sprintf("%.3f", r.cost()), fmt.Sprintf("%.1f MB", float64(r.heap)/1e6),
 		})
 	}
-	return fmt.Sprintf("# The trace beside other sessions\n\n%s The defaults; calls and units are for 1,000 requests. The heap is that of the whole process, "+
-		"with the proxy, the web server and the users' contents.\n\n%s", measuredOn(at), markdownTable(lines, 0))
+	return fmt.Sprintf("# The trace with other sessions in the table\n\n%s The library runs with its defaults. Calls and units are per 1,000 requests. "+
+		"The heap is that of the whole process, including the proxy, the web server and the users' contents.\n\n%s", measuredOn(at), markdownTable(lines, 0))
 }
 
 func (s *swept) markdown(at time.Time) string {
 	seconds := s.duration.Seconds()
 	return fmt.Sprintf(`# Sweeping %s sessions
 
-%s Half of them expired; %d segments; DynamoDB Local on the same machine sets the pace.
+%s Half of the sessions had expired. The sweep used %d segments. DynamoDB Local ran on the same machine and limited the speed.
 
 | | |
 |---|--:|
-| items scanned, of them expired, and deleted | %s, %s, %s |
+| items scanned, expired, deleted | %s, %s, %s |
 | time | %.0f s |
-| items scanned a second | %s |
-| items deleted a second | %s |
+| items scanned per second | %s |
+| items deleted per second | %s |
 | read units | %s |
 | write units | %s |
 | dollars | %.3f |
-| heap before, at most during the sweep | %.1f MB, %.1f MB |
+| heap before the sweep, largest heap during it | %.1f MB, %.1f MB |
 `, thousands(s.items), measuredOn(at), sweepSegments,
 		thousands(s.Scanned), thousands(s.Expired), thousands(s.Deleted),
 		seconds, thousands(int(float64(s.Scanned)/seconds)), thousands(int(float64(s.Deleted)/seconds)),
@@ -67,23 +68,23 @@ func (s *swept) markdown(at time.Time) string {
 		float64(s.before)/1e6, float64(s.peak)/1e6) + s.example()
 }
 
-// The worked example: a month of 100 million sessions.
+// The worked example is a month of 100 million sessions.
 const (
 	monthlySessions = 100_000_000
 	daysAMonth      = 30
 )
 
-// example reckons from what the sweep has read for an item.
+// example estimates a month's cost from the read units per item that the sweep has taken.
 func (s *swept) example() string {
-	readUnits := s.ReadUnits / float64(s.Scanned) // of an item, in the pages of a scan
+	readUnits := s.ReadUnits / float64(s.Scanned) // per item, within the pages of a scan
 	var b strings.Builder
 	fmt.Fprintf(&b, `
 ## A month of %s sessions
 
-Each is signed in, of one write unit, and ends by expiry. TTL deletes cost nothing. A sweep reads the whole table, %.3f units an item as measured above, and writes a unit for each session that it deletes.
+Each session is signed in, takes one write unit, and ends by expiry. Deletes by TTL cost nothing. A sweep reads the whole table, which takes %.3f units per item as measured above, and takes a write unit for each session that it deletes.
 
 `, thousands(monthlySessions), readUnits)
-	lines := [][]string{{"what removes them", "items in the table", "reads a month", "deletes a month", "$ a month"}}
+	lines := [][]string{{"removed by", "items in the table", "reads per month", "deletes per month", "$ per month"}}
 	add := func(name string, items int, sweeps int) {
 		reads := float64(items) * readUnits * float64(sweeps)
 		deletes := 0.0
@@ -96,16 +97,16 @@ Each is signed in, of one write unit, and ends by expiry. TTL deletes cost nothi
 		})
 	}
 	day := monthlySessions / daysAMonth
-	add("TTL; sessions of a day, in the table for up to two days more", 3*day, 0)
-	add("a sweep a day; sessions of a day", 2*day, daysAMonth)
-	add("a sweep an hour; sessions of a day", day+day/24, 24*daysAMonth)
-	add("TTL; sessions of a month (Remember)", monthlySessions+2*day, 0)
-	add("a sweep a day; sessions of a month", monthlySessions+day, daysAMonth)
+	add("TTL; sessions last a day, and stay in the table for up to two more days", 3*day, 0)
+	add("a sweep per day; sessions last a day", 2*day, daysAMonth)
+	add("a sweep per hour; sessions last a day", day+day/24, 24*daysAMonth)
+	add("TTL; sessions last a month (Remember)", monthlySessions+2*day, 0)
+	add("a sweep per day; sessions last a month", monthlySessions+day, daysAMonth)
 	b.WriteString(markdownTable(lines, 1))
 	return b.String()
 }
 
-// thousands writes n with commas.
+// thousands formats n with a comma before each group of three digits.
 func thousands(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -13,21 +13,22 @@ import (
 	"github.com/dynasession/dynasession"
 )
 
-// sweepSegments is how many parts of the table Store.Sweep goes through at the same time.
+// sweepSegments is the number of segments of the table that Store.Sweep scans in parallel.
 const sweepSegments = 8
 
-// sweepTimeout is what a page of a scan may take: DynamoDB Local reads the whole table for some.
+// sweepTimeout limits one page of a scan. It is long because DynamoDB Local reads the whole table for
+// some pages.
 const sweepTimeout = time.Minute
 
-// swept is what a sweep of a table took.
+// swept is the outcome of a sweep.
 type swept struct {
 	dynasession.SweepStats
 	items        int
 	duration     time.Duration
-	before, peak uint64 // bytes of the heap: in use before, and at most during the sweep
+	before, peak uint64 // bytes of the heap before the sweep, and the most during it
 }
 
-// runSweep fills a table with that many sessions, half of them expired, and sweeps it.
+// runSweep fills a table with sessions, half of them expired, and sweeps it.
 func runSweep(ctx context.Context, endpoint string, items int, log io.Writer) (*swept, error) {
 	db := newClient(endpoint)
 	table := fmt.Sprintf("bench-%d", time.Now().UnixNano())
@@ -58,7 +59,7 @@ func runSweep(ctx context.Context, endpoint string, items int, log io.Writer) (*
 	return s, err
 }
 
-// tenths tells of each tenth of the items that was scanned.
+// tenths returns a progress function that logs a line for each tenth of the items scanned.
 func tenths(items int, log io.Writer) func(dynasession.SweepStats) {
 	next := 1
 	return func(s dynasession.SweepStats) {
@@ -69,7 +70,7 @@ func tenths(items int, log io.Writer) func(dynasession.SweepStats) {
 	}
 }
 
-// watchHeap gives the largest heap that it has seen until stop.
+// watchHeap samples the size of the heap until stop is closed, then sends the largest one to peak.
 func watchHeap(stop <-chan struct{}, peak chan<- uint64) {
 	largest := uint64(0)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -85,7 +86,7 @@ func watchHeap(stop <-chan struct{}, peak chan<- uint64) {
 	}
 }
 
-// heapInUse gives the bytes of live objects, and of dead ones not yet collected.
+// heapInUse returns the bytes of live objects and of dead objects that are not yet collected.
 func heapInUse() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)

@@ -10,10 +10,10 @@ import (
 	"sync"
 )
 
-// The trace: each user visits, signs in, looks at twenty pages, and signs out.
+// In the trace, each user makes a first visit, signs in, looks at twenty pages, and signs out.
 const (
 	pages       = "rrSrrnrrrSrrnrBrrnrr"
-	atOnce      = 8 // users
+	atOnce      = 8 // users that browse at the same time
 	traceUsers  = 200
 	perUser     = len(pages) + 3
 	smallPage   = 'S' // a small change
@@ -25,20 +25,20 @@ const (
 	signOutPath = "/sign-out"
 )
 
-// session is one request's session, of any of the libraries.
+// session is a request's session in any of the libraries.
 type session interface {
-	get(key string) string // "" for none
+	get(key string) string // "" if the session has no such key
 	set(key, json string)
 	signIn(user string)
 	destroy()
-	save() error // for libraries that must be told; before the first byte
+	save() error // for libraries that do not save by themselves; called before the first byte
 }
 
-// opener gives the request's session.
+// opener returns the request's session.
 type opener func(w http.ResponseWriter, r *http.Request) (session, error)
 
-// application serves the trace's pages for one library. It answers with an error when the
-// session does not hold what this user has put into it so far.
+// application serves the trace's pages for one library. It responds with an error if the session does
+// not hold what the user has stored in it so far.
 type application struct {
 	open   opener
 	people []person
@@ -47,7 +47,7 @@ type application struct {
 func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var user, step int
 	if _, err := fmt.Sscanf(r.URL.RawQuery, "user=%d&step=%d", &user, &step); err != nil || user >= len(a.people) {
-		http.Error(w, "which user?", http.StatusBadRequest)
+		http.Error(w, "invalid user or step", http.StatusBadRequest)
 		return
 	}
 	if err := a.serve(w, r, &a.people[user], step); err != nil {
@@ -68,7 +68,7 @@ func (a *application) serve(w http.ResponseWriter, r *http.Request, p *person, s
 	switch r.URL.Path {
 	case visitPath:
 		if s.get("profile") != "" {
-			return fmt.Errorf("a first visit finds a session")
+			return fmt.Errorf("the first visit finds a session")
 		}
 		return nil
 	case signInPath:
@@ -76,11 +76,11 @@ func (a *application) serve(w http.ResponseWriter, r *http.Request, p *person, s
 		s.set(p.profile.key, p.profile.json)
 		return s.save()
 	}
-	// The rest of the pages are for those who have signed in.
+	// All other pages are for users who have signed in.
 	stored := p.after(step)
 	for _, v := range stored {
 		if s.get(v.key) != v.json {
-			return fmt.Errorf("step %d: %s is not what was stored", step, v.key)
+			return fmt.Errorf("step %d: %s differs from what was stored", step, v.key)
 		}
 	}
 	switch r.URL.Path {
@@ -95,7 +95,7 @@ func (a *application) serve(w http.ResponseWriter, r *http.Request, p *person, s
 	return s.save()
 }
 
-// after gives what the session holds once so many of the pages were seen.
+// after returns what the session holds after the first step pages.
 func (p *person) after(step int) []value {
 	held := []value{p.profile}
 	small := 0
@@ -111,7 +111,8 @@ func (p *person) after(step int) []value {
 	return held
 }
 
-// drive runs the trace for the people of a, over HTTPS: the libraries' cookies are Secure.
+// drive sends the requests of all users to handler. It uses HTTPS because the libraries' cookies are
+// Secure.
 func drive(ctx context.Context, handler http.Handler, users int) error {
 	server := httptest.NewTLSServer(handler)
 	defer server.Close()
@@ -136,7 +137,7 @@ func drive(ctx context.Context, handler http.Handler, users int) error {
 	return context.Cause(ctx)
 }
 
-// browse is one user's part of the trace, with a cookie jar.
+// browse sends one user's requests, with a cookie jar.
 func browse(ctx context.Context, server *httptest.Server, user int) error {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -146,7 +147,7 @@ func browse(ctx context.Context, server *httptest.Server, user int) error {
 	client.Jar = jar
 	get := func(path string, step int) error {
 		url := fmt.Sprintf("%s%s?user=%d&step=%d", server.URL, path, user, step)
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // the server is this program's
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // this program runs the server
 		if err != nil {
 			return err
 		}

@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// What DynamoDB bills, by the rules of its Developer Guide ("Capacity unit consumption",
-// "DynamoDB item sizes and formats"): the proxy holds what DynamoDB Local says against them.
+// This file computes what DynamoDB bills, by the rules of its Developer Guide ("Capacity unit
+// consumption", "DynamoDB item sizes and formats"). The proxy compares the results with what DynamoDB
+// Local reports.
 
-// item is one in DynamoDB's JSON: the attributes' names, types and values.
+// item is an item in DynamoDB's JSON. It maps each attribute's name to its type and value.
 type item map[string]map[string]json.RawMessage
 
-// size is an item's size in bytes: of the names, and of the values.
+// size returns the item's size in bytes, which counts the names and the values of the attributes.
 func (it item) size() (int, error) {
 	n := 0
 	for name, typed := range it {
@@ -48,14 +49,14 @@ func valueSize(typed map[string]json.RawMessage) (int, error) {
 				return 0, err
 			}
 			n, err := m.size()
-			return 3 + len(m) + n, err // 3 bytes, and one for each pair
+			return 3 + len(m) + n, err // 3 bytes, and 1 for each pair
 		}
-		return 0, fmt.Errorf("no session here has a %s", kind)
+		return 0, fmt.Errorf("unexpected type %s", kind)
 	}
 	return 0, fmt.Errorf("no value")
 }
 
-// numberSize is a byte for each two significant digits, and one more.
+// numberSize returns a number's size: one byte for every two significant digits, and one more.
 func numberSize(s string) int {
 	digits := strings.Trim(s, "0")
 	return (len(digits)+1)/2 + 1
