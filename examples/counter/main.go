@@ -1,4 +1,4 @@
-// Counter counts how often each browser has visited it. It needs no AWS, unless -aws is given or
+// Counter counts the visits of each browser. It needs no AWS account, unless -aws is given or
 // DYNASESSION_TABLE is set.
 package main
 
@@ -17,14 +17,14 @@ import (
 )
 
 func main() {
-	aws := flag.Bool("aws", false, "use DynamoDB in AWS, as the AWS settings say")
+	aws := flag.Bool("aws", false, "use DynamoDB in AWS, with the AWS settings of this machine")
 	flag.Parse()
 	ctx := context.Background()
 	store, err := openStore(ctx, *aws)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := store.Open(ctx); err != nil { // tells at once what is wrong with the table
+	if err := store.Open(ctx); err != nil { // returns an error if the table cannot be used
 		log.Fatal(err)
 	}
 	srv := &http.Server{Addr: "localhost:8080", Handler: handler(store), ReadHeaderTimeout: 5 * time.Second}
@@ -37,7 +37,7 @@ func openStore(ctx context.Context, aws bool) (*dynasession.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Cookie.Insecure = true // over plain HTTP browsers drop Secure cookies; leave this out behind TLS
+	cfg.Cookie.Insecure = true // browsers drop Secure cookies over plain HTTP; remove this line behind TLS
 	if !embedded.Wanted(aws) {
 		settings, err := config.LoadDefaultConfig(ctx)
 		if err != nil {
@@ -65,9 +65,10 @@ func handler(store *dynasession.Store) http.Handler {
 func visit(w http.ResponseWriter, r *http.Request) {
 	sess, err := dynasession.Load(r.Context())
 	if err != nil {
-		return // the middleware answers
+		return // the middleware responds with the error
 	}
-	// Two visits at the same moment both count: Update runs its function again if it must.
+	// Two visits at the same moment both count. If another request was first, Update runs the function
+	// again on the new value.
 	dynasession.Update(sess, "visits", func(n int) int { return n + 1 })
 	visits, _ := dynasession.Get[int](sess, "visits")
 	fmt.Fprintf(w, "Visit %d.\n", visits)

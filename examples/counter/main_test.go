@@ -41,5 +41,5 @@ func TestCounter(t *testing.T) {
 	}
 	group.Wait()
 	body, _ = visit(mine...)
-	require.Equal(t, "Visit 13.\n", body, "visits at the same moment all count")
+	require.Equal(t, "Visit 13.\n", body, "all visits at the same moment count")
 }

@@ -24,8 +24,8 @@ const (
 	safari  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
 )
 
-// open gives the shop on an embedded DynamoDB. The tests run in bubbles, where time passes at
-// once.
+// open returns the shop on an embedded DynamoDB. The tests run in bubbles of synctest, where sleeping
+// takes no time.
 func open(t *testing.T) (http.Handler, *dynamotest.Server) {
 	t.Helper()
 	db := dynamotest.NewServer()
@@ -37,11 +37,11 @@ func open(t *testing.T) (http.Handler, *dynamotest.Server) {
 	return handler(store), db
 }
 
-// browser sends requests as one browser does.
+// browser sends requests and keeps the session cookie, as one browser does.
 type browser struct {
 	shop   http.Handler
 	agent  string
-	cookie *http.Cookie // nil: none
+	cookie *http.Cookie // nil if there is none
 }
 
 func (b *browser) send(r *http.Request) *httptest.ResponseRecorder {
@@ -63,7 +63,7 @@ func (b *browser) get(path string) string {
 	return b.send(httptest.NewRequest(http.MethodGet, path, http.NoBody)).Body.String()
 }
 
-// post gives the status and where the browser is sent.
+// post returns the status and the location that the browser is redirected to.
 func (b *browser) post(path string, form url.Values) (status int, location string) {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -113,15 +113,15 @@ func TestSignIn(t *testing.T) {
 		require.Equal(t, before.Value, b.cookie.Value)
 
 		b.signIn(t, "ann")
-		require.NotEqual(t, before.Value, b.cookie.Value, "session fixation")
+		require.NotEqual(t, before.Value, b.cookie.Value, "the sign-in must change the id")
 		require.Contains(t, b.get("/"), `id="count-assam">1<`)
 
 		old := &browser{shop: h, cookie: &before}
 		require.NotContains(t, old.get("/"), "ann")
-		require.Contains(t, old.get("/"), "It is empty")
+		require.Contains(t, old.get("/"), "Your cart is empty")
 
 		b.signIn(t, "bob")
-		require.Contains(t, b.get("/"), "It is empty", "another person's cart")
+		require.Contains(t, b.get("/"), "Your cart is empty", "bob must not get the cart of ann")
 	})
 }
 
@@ -136,14 +136,14 @@ func TestRemember(t *testing.T) {
 
 		time.Sleep(29 * 24 * time.Hour)
 		require.Contains(t, b.get("/"), "Hello, <b>ann</b>")
-		require.Contains(t, b.get("/devices"), "remembered until 31 January") // the bubble begins on 1 January
+		require.Contains(t, b.get("/devices"), "remembered until 31 January") // the bubble's clock starts on 1 January
 		require.NotContains(t, short.get("/"), "ann")
 		time.Sleep(24 * time.Hour)
 		require.NotContains(t, b.get("/"), "ann")
 	})
 }
 
-// meet lets the next two writes wait for each other, and counts all.
+// meet makes the next two updates wait for each other. It returns a counter of all updates.
 func meet(db *dynamotest.Server) *atomic.Int32 {
 	var writes atomic.Int32
 	var both sync.WaitGroup
@@ -172,7 +172,7 @@ func TestTwoTabsFillOneCart(t *testing.T) {
 			tabs.Go(func() { tab.add(t, tea) })
 		}
 		tabs.Wait()
-		require.GreaterOrEqual(t, writes.Load(), int32(3), "the tabs did not meet")
+		require.GreaterOrEqual(t, writes.Load(), int32(3), "the tabs' updates did not overlap")
 
 		page := b.get("/")
 		for _, name := range []string{"Oolong", "Assam", "Sencha"} {
@@ -193,7 +193,7 @@ func TestCart(t *testing.T) {
 		require.Contains(t, b.get("/"), `id="count-assam">1<`)
 		b.post("/cart", url.Values{"tea": {"assam"}, "do": {"remove"}})
 		b.post("/cart", url.Values{"tea": {"assam"}, "do": {"remove"}})
-		require.Contains(t, b.get("/"), "It is empty")
+		require.Contains(t, b.get("/"), "Your cart is empty")
 		status, _ := b.post("/cart", url.Values{"tea": {"coffee"}, "do": {"add"}})
 		require.Equal(t, http.StatusBadRequest, status)
 	})
@@ -230,7 +230,7 @@ func TestPay(t *testing.T) {
 		require.Equal(t, "/", location)
 		require.Contains(t, b.get("/"), "You have paid €6.90")
 		_, _ = b.post("/pay", nil)
-		require.NotContains(t, b.get("/"), "You have paid", "twice")
+		require.NotContains(t, b.get("/"), "You have paid", "the cart can be paid only once")
 	})
 }
 
@@ -268,7 +268,7 @@ func TestOneTabPaysTheOtherAdds(t *testing.T) {
 		tabs.Wait()
 		page := b.get("/")
 		require.Contains(t, page, `id="count-sencha">1<`)
-		paid := status == http.StatusSeeOther // else the other was first
+		paid := status == http.StatusSeeOther // otherwise the other tab was first
 		require.Equal(t, paid, strings.Contains(page, "You have paid €6.90"))
 		require.Equal(t, !paid, strings.Contains(page, `id="count-assam">1<`))
 	})
@@ -299,7 +299,7 @@ func TestDevices(t *testing.T) {
 		require.Contains(t, page, "last used in the last ten minutes")
 		require.Contains(t, page, "last used 45 minutes ago")
 
-		// One device.
+		// Sign out one device.
 		ref := regexp.MustCompile(`value="([^"]+)" aria-label="Sign out Safari on iPhone"`).FindStringSubmatch(page)
 		require.NotNil(t, ref)
 		_, location = desk.post("/devices/signout", url.Values{"ref": {ref[1]}})
@@ -310,7 +310,7 @@ func TestDevices(t *testing.T) {
 		require.NotContains(t, phone.get("/"), "ann")
 		require.Contains(t, tablet.get("/"), "ann")
 
-		// All others.
+		// Sign out all other devices.
 		phone.signIn(t, "ann")
 		desk.post("/devices/signout", nil)
 		require.Contains(t, desk.get("/devices"), "Signed out elsewhere: 2.")
@@ -356,7 +356,7 @@ func TestSorry(t *testing.T) {
 		db.Fault(dynamotest.Fault{Kind: dynamotest.Refuse, Times: -1})
 		w := b.send(httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 		require.Equal(t, http.StatusServiceUnavailable, w.Code)
-		require.Contains(t, w.Body.String(), "Our database does not answer.")
+		require.Contains(t, w.Body.String(), "Our database does not respond.")
 		db.ClearFaults()
 		require.Contains(t, b.get("/"), "ann")
 	})
@@ -379,7 +379,7 @@ func TestOpenStore(t *testing.T) {
 	require.NoError(t, err)
 	asked := len(db.Calls())
 	_, err = openStore(t.Context(), false, false)
-	require.NoError(t, err, "embedded, whatever the machine's AWS settings")
+	require.NoError(t, err, "the machine's AWS settings do not matter")
 	require.Len(t, db.Calls(), asked)
 }
 

@@ -1,7 +1,7 @@
-// Login is a small tea shop with all that sessions are for: a cart that two tabs may change at
-// once, messages shown once, signing in, "your devices", and signing out, here or everywhere.
-// All state is in the session: run as many copies as you like on one table. It needs no AWS, unless
-// -aws is given or DYNASESSION_TABLE is set.
+// Login is a small tea shop that shows what sessions are for: a cart that two tabs may change at
+// once, messages that are shown once, signing in, a list of the user's devices, and signing out on one
+// device or on all. All state is in the session, so any number of copies can run on one table. Login
+// needs no AWS account, unless -aws is given or DYNASESSION_TABLE is set.
 package main
 
 import (
@@ -23,15 +23,15 @@ import (
 )
 
 const (
-	password   = "tea" // of everybody: put your own check into signIn
+	password   = "tea" // every user's; put your own check into signIn
 	freshFor   = 10 * time.Minute
 	rememberMe = 30 * 24 * time.Hour
 )
 
 func main() {
 	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), "localhost:8080"), "the address to listen on")
-	aws := flag.Bool("aws", false, "use DynamoDB in AWS, as the AWS settings say")
-	create := flag.Bool("create-table", false, "make the table first, if it is not there")
+	aws := flag.Bool("aws", false, "use DynamoDB in AWS, with the AWS settings of this machine")
+	create := flag.Bool("create-table", false, "create the table first if it does not exist")
 	flag.Parse()
 	if err := run(*addr, *aws, *create); err != nil {
 		log.Fatal(err)
@@ -64,11 +64,11 @@ func run(addr string, aws, create bool) error {
 	select {
 	case err := <-failed:
 		return err
-	case <-ctx.Done(): // let the requests that are running end
+	case <-ctx.Done():
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return srv.Shutdown(ctx)
+	return srv.Shutdown(ctx) // waits until running requests are done
 }
 
 type shop struct{ store *dynasession.Store }
@@ -91,13 +91,13 @@ func handler(store *dynasession.Store) http.Handler {
 func (s shop) home(w http.ResponseWriter, r *http.Request) {
 	sess, err := dynasession.Load(r.Context())
 	if err != nil {
-		return // the middleware answers, here and below
+		return // the middleware responds with the error, here and below
 	}
 	cart, _ := dynasession.Get[map[string]int](sess, "cart")
 	show(w, http.StatusOK, "shop", sess, view{Cart: newCart(cart)})
 }
 
-// cart puts a tea into the cart, or takes one out.
+// cart adds a tea to the cart, or removes one.
 func (s shop) cart(w http.ResponseWriter, r *http.Request) {
 	i := slices.IndexFunc(shelf, func(t tea) bool { return t.ID == r.FormValue("tea") })
 	if i < 0 {
@@ -112,7 +112,7 @@ func (s shop) cart(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	// When another tab has changed the cart meanwhile, the function runs again on its cart.
+	// If another tab has changed the cart in the meantime, the function runs again on the new cart.
 	dynasession.Update(sess, "cart", func(cart map[string]int) map[string]int {
 		if cart == nil {
 			cart = map[string]int{}
@@ -128,19 +128,19 @@ func (s shop) cart(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// pay asks for a fresh sign-in first.
+// pay requires a recent sign-in.
 func (s shop) pay(w http.ResponseWriter, r *http.Request) {
 	sess, err := dynasession.Load(r.Context())
 	if err != nil {
 		return
 	}
-	if time.Since(sess.AuthTime()) > freshFor { // also when nobody is signed in
+	if time.Since(sess.AuthTime()) > freshFor { // also true if nobody is signed in
 		sess.AddFlash("Please sign in before you pay. We ask again after ten minutes.")
 		http.Redirect(w, r, "/signin", http.StatusSeeOther)
 		return
 	}
-	// Nobody pays twice, or for what another tab has just changed: then Pop finds nothing, or
-	// the save fails with ErrConflict. To charge a card, call sess.Save first.
+	// Nobody pays twice, or for a cart that another tab has just changed. In these cases Pop finds no
+	// cart, or the save fails with ErrConflict. Call sess.Save before you charge a card.
 	if cart, _ := dynasession.Pop[map[string]int](sess, "cart"); len(cart) > 0 {
 		sess.AddFlash("Thank you. You have paid " + newCart(cart).Total.String() + ", in play money.")
 	}
@@ -166,9 +166,9 @@ func (s shop) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if sess.User() != "" && sess.User() != name {
-		sess.Destroy() // another person's: what follows starts a new session
+		sess.Destroy() // the session is another user's; the calls below start a new one
 	}
-	sess.SetUser(name) // gives the session a new id: one from before the sign-in is worth nothing
+	sess.SetUser(name) // also changes the session's id, so that an id from before the sign-in is useless
 	remember := r.FormValue("remember") != ""
 	if remember {
 		sess.Remember(rememberMe)
@@ -204,7 +204,7 @@ func (s shop) devices(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "devices", sess, view{Devices: newRows(infos, sess.Ref())})
 }
 
-// signOutDevices ends one of the user's other sessions, or all of them.
+// signOutDevices ends one of the user's other sessions, or all of them if the form has no ref.
 func (s shop) signOutDevices(w http.ResponseWriter, r *http.Request) {
 	sess, err := dynasession.Load(r.Context())
 	if err != nil {
@@ -214,7 +214,7 @@ func (s shop) signOutDevices(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/signin", http.StatusSeeOther)
 		return
 	}
-	ref := r.FormValue("ref") // "": all
+	ref := r.FormValue("ref") // "" means all
 	n, err := s.store.DestroyUser(r.Context(), sess.User(), func(i dynasession.Info) bool {
 		return i.Ref == sess.Ref() || ref != "" && i.Ref != ref
 	})

@@ -15,15 +15,15 @@ import (
 	"github.com/dynasession/dynasession/examples/internal/embedded"
 )
 
-// openStore makes the store, on the embedded DynamoDB unless AWS's is wanted.
+// openStore opens the store. It uses the embedded DynamoDB unless the user asked for DynamoDB in AWS.
 func openStore(ctx context.Context, aws, create bool) (*dynasession.Store, error) {
 	cfg, err := dynasession.ConfigFromEnv()
 	if err != nil {
 		return nil, err
 	}
-	cfg.UserIndex = cmp.Or(cfg.UserIndex, "by-user") // for "your devices"
+	cfg.UserIndex = cmp.Or(cfg.UserIndex, "by-user") // for the page "Your devices"
 	cfg.ErrorHandler = sorry
-	cfg.Cookie.Insecure = true // over plain HTTP browsers drop Secure cookies; leave this out behind TLS
+	cfg.Cookie.Insecure = true // browsers drop Secure cookies over plain HTTP; remove this line behind TLS
 
 	var client *dynamodb.Client
 	if embedded.Wanted(aws) {
@@ -34,13 +34,14 @@ func openStore(ctx context.Context, aws, create bool) (*dynasession.Store, error
 			return nil, err
 		}
 		client = dynasession.NewClient(aws)
-		fmt.Printf("Running on the table %q of DynamoDB in AWS, which -create-table makes.\n", cmp.Or(cfg.Table, dynasession.DefaultTable))
+		fmt.Printf("Running on the table %q of DynamoDB in AWS. The flag -create-table creates it.\n",
+			cmp.Or(cfg.Table, dynasession.DefaultTable))
 	}
 	store, err := dynasession.New(client, cfg)
 	if err != nil {
 		return nil, err
 	}
-	prepare := store.Open // tells what is wrong with the table
+	prepare := store.Open // returns an error if the table cannot be used
 	if create {
 		prepare = store.CreateTable
 	}
@@ -50,16 +51,17 @@ func openStore(ctx context.Context, aws, create bool) (*dynasession.Store, error
 	return store, nil
 }
 
-// sorry answers a request whose session could not be loaded or saved.
+// sorry responds to a request whose session could not be loaded or saved.
 func sorry(w http.ResponseWriter, r *http.Request, err error) {
-	status, text := http.StatusServiceUnavailable, "Our database does not answer. What you did last may not be saved: please try again."
+	status, text := http.StatusServiceUnavailable,
+		"Our database does not respond. Your last change may not be saved. Please try again."
 	switch {
 	case errors.Is(err, dynasession.ErrGone):
-		status, text = http.StatusConflict, "You have been signed out meanwhile, here or on another device."
+		status, text = http.StatusConflict, "You have been signed out in the meantime, on this device or another one."
 	case errors.Is(err, dynasession.ErrConflict):
-		status, text = http.StatusConflict, "Another tab has just changed the same thing. Please look, and try again."
+		status, text = http.StatusConflict, "Another tab has just changed the same thing. Please check and try again."
 	case !errors.Is(err, dynasession.ErrUnavailable):
-		status, text = http.StatusInternalServerError, "Something is wrong on our side."
+		status, text = http.StatusInternalServerError, "Something went wrong on our side."
 	}
 	log.Printf("%s %s: %v", r.Method, r.URL.Path, err)
 	render(w, status, "sorry", view{Sorry: text})

@@ -17,7 +17,7 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "page.html"))
 
-// view is what the pages show: values, never the session itself.
+// view holds what the pages show. It holds values, never the session itself.
 type view struct {
 	User    string
 	Flashes []string
@@ -32,7 +32,8 @@ type view struct {
 	Sorry string // sorry
 }
 
-// show answers with a page. What it takes out of the session is saved before the first byte.
+// show responds with a page. It takes the flash messages out of the session, which is saved before the
+// first byte of the response.
 func show(w http.ResponseWriter, status int, page string, sess *dynasession.Session, v view) {
 	v.User, v.Flashes = sess.User(), dynasession.Flashes[string](sess)
 	render(w, status, page, v)
@@ -42,7 +43,7 @@ func render(w http.ResponseWriter, status int, page string, v view) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("Cache-Control", "no-store") // nothing to see with the back button after signing out
+	h.Set("Cache-Control", "no-store") // the back button must show nothing after signing out
 	w.WriteHeader(status)
 	if err := pages.ExecuteTemplate(w, page, v); err != nil {
 		log.Printf("page %s: %v", page, err)
@@ -67,8 +68,8 @@ type tea struct {
 var shelf = []tea{
 	{"assam", "Assam", "Malty and strong. Takes milk well.", 690},
 	{"sencha", "Sencha", "Green, fresh, a little sweet.", 940},
-	{"oolong", "Oolong", "Half way, with a scent of flowers.", 1280},
-	{"rooibos", "Rooibos", "Red and round. Lets you sleep.", 520},
+	{"oolong", "Oolong", "Between green and black, with a scent of flowers.", 1280},
+	{"rooibos", "Rooibos", "Red and mellow, without caffeine.", 520},
 }
 
 type line struct {
@@ -77,7 +78,7 @@ type line struct {
 	Sum   cents
 }
 
-// cart is the session's cart, with names and prices. Lines has all teas, in the shelf's order.
+// cart is the session's cart, with names and prices. Lines holds all teas, in the order of shelf.
 type cart struct {
 	Lines []line
 	Count int
@@ -95,13 +96,13 @@ func newCart(counts map[string]int) cart {
 	return c
 }
 
-// device is what a session keeps of the browser that signed in.
+// device is what a session stores about the browser that signed in.
 type device struct {
 	Name       string
 	Remembered bool
 }
 
-// row is one line of "your devices".
+// row is one line of the page "Your devices".
 type row struct {
 	device
 	Ref         string
@@ -114,13 +115,14 @@ func newRows(infos []dynasession.Info, this string) []row {
 	var rows []row
 	for _, i := range infos {
 		d := device{Name: "Unknown device"}
-		_ = i.Decode("device", &d) // without a label it is still a device
+		_ = i.Decode("device", &d) // a session without a label is listed too
 		rows = append(rows, row{d, i.Ref, i.Ref == this, i.AuthTime.UTC(), ago(i.LastUsed), i.Expires.UTC().Format("2 January")})
 	}
 	return rows
 }
 
-// ago says how long ago t was. The time of a session's last use is exact to Config.TouchAfter.
+// ago returns a text that says how long ago t was. The time of a session's last use is exact to
+// Config.TouchAfter.
 func ago(t time.Time) string {
 	switch d := time.Since(t); {
 	case d < 10*time.Minute:
@@ -134,7 +136,7 @@ func ago(t time.Time) string {
 	}
 }
 
-// deviceName makes a name of a User-Agent: "Firefox on Linux".
+// deviceName returns a name for a User-Agent, such as "Firefox on Linux".
 func deviceName(agent string) string {
 	first := func(pairs [][2]string) string {
 		for _, p := range pairs {

@@ -1,6 +1,6 @@
-// Php-share is a page of PHP and one of Go, which share sessions in one DynamoDB table: who signs
-// in at one is signed in at the other. The program runs both, and the table, on this machine. It
-// needs php, 8.1 or newer.
+// Php-share serves one page written in PHP and one written in Go, which share sessions in one DynamoDB
+// table. A user who signs in on one page is signed in on the other. The program runs both pages and the
+// table on this machine. It needs php 8.1 or newer.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 
 func main() {
 	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), "localhost:8080"), "the address to listen on")
-	locking := flag.Bool("locking", true, "let the requests of a session wait for each other, in both languages")
+	locking := flag.Bool("locking", true, "make the requests of a session wait for each other, in both languages")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, *addr, *locking)
@@ -67,36 +67,36 @@ func run(ctx context.Context, addr string, locking bool) error {
 		return err
 	case err := <-s.php.ended:
 		select {
-		case <-ctx.Done(): // a terminal sends its signal to both
+		case <-ctx.Done(): // a terminal sends its signal to php as well
 		case <-time.After(time.Second):
-			return fmt.Errorf("php has ended: %w", err)
+			return fmt.Errorf("php exited: %w", err)
 		}
 	case <-ctx.Done():
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return srv.Shutdown(ctx) // lets the requests that are running end
+	return srv.Shutdown(ctx) // waits until running requests are done
 }
 
-// settings are what both sides have to agree on.
+// settings returns the settings that both sides must share. The comments name PHP's settings.
 func settings(locking bool) dynasession.Config {
 	cfg := phpsession.Config("CAKEPHP") // session.name
 	cfg.Table = "php-sessions"
 	cfg.IdleTimeout = 30 * time.Minute // session_lifetime
-	cfg.Cookie.Insecure = true         // cookie_secure: over plain HTTP browsers drop Secure cookies
+	cfg.Cookie.Insecure = true         // cookie_secure; browsers drop Secure cookies over plain HTTP
 	if locking {
 		cfg.Concurrency = dynasession.Lock
 	}
 	return cfg
 }
 
-// site is both pages.
+// site serves both pages.
 type site struct {
 	store *dynasession.Store
 	php   *phpServer
 }
 
-// open makes the table, and starts PHP with the same settings. endpoint is the client's.
+// open creates the table, and starts PHP with the same settings. The endpoint is that of client.
 func open(ctx context.Context, client *dynamodb.Client, endpoint string, cfg dynasession.Config) (*site, error) {
 	store, err := dynasession.New(client, cfg)
 	if err != nil {
@@ -118,7 +118,7 @@ func open(ctx context.Context, client *dynamodb.Client, endpoint string, cfg dyn
 	return &site{store, php}, nil
 }
 
-// handler gives both pages under one origin, so that browsers send the cookie to both.
+// handler serves both pages from one origin, so that browsers send the cookie to both.
 func (s *site) handler() http.Handler {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", home)

@@ -31,10 +31,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pages are the two sides, by the paths that they begin with.
+// pages holds the path prefix of each side.
 var pages = map[string]string{"Go": "", "PHP": "/php"}
 
-// fixture is the site, over HTTPS: the cookie is Secure.
+// fixture is the site, served over HTTPS.
 type fixture struct {
 	*site
 	db  *dynamotest.Server
@@ -44,7 +44,7 @@ type fixture struct {
 func needPHP(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("php"); err != nil {
-		const reason = "There is no php in the PATH: the package php-cli has it."
+		const reason = "php is not in the PATH: install the package php-cli"
 		if os.Getenv("CI") == "true" {
 			t.Fatal(reason)
 		}
@@ -60,14 +60,14 @@ func start(t *testing.T, locking bool) *fixture {
 	return serve(t, db, db.Client(), db.URL(), settings(locking))
 }
 
-// serve starts both sides. Tests of a real DynamoDB have no db.
+// serve starts both sides. In tests on a real DynamoDB, db is nil.
 func serve(t *testing.T, db *dynamotest.Server, client *dynamodb.Client, endpoint string, cfg dynasession.Config) *fixture {
 	t.Helper()
 	s, err := open(context.Background(), client, endpoint, cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		s.php.stop()
-		require.Len(t, s.php.ended, 1, "the process")
+		require.Len(t, s.php.ended, 1, "php has not exited")
 		conn, err := net.Dial("tcp", s.php.url.Host)
 		if err == nil {
 			conn.Close()
@@ -79,7 +79,7 @@ func serve(t *testing.T, db *dynamotest.Server, client *dynamodb.Client, endpoin
 	return &fixture{s, db, web}
 }
 
-// browser keeps cookies. It does not go where it is sent.
+// browser keeps cookies. It does not follow redirects.
 type browser struct {
 	t      *testing.T
 	site   *fixture
@@ -101,14 +101,14 @@ func (b *browser) url() *url.URL {
 	return u
 }
 
-// cookie is the one that the browser has; nil for none.
+// cookie returns the browser's cookie, or nil if it has none.
 func (b *browser) cookie() *http.Cookie {
 	b.t.Helper()
 	cookies := b.client.Jar.Cookies(b.url())
 	if len(cookies) == 0 {
 		return nil
 	}
-	require.Len(b.t, cookies, 1, "both sides set one cookie")
+	require.Len(b.t, cookies, 1, "both sides must set the same cookie")
 	require.Equal(b.t, "CAKEPHP", cookies[0].Name)
 	cookies[0].Path, cookies[0].Secure = "/", true
 	return cookies[0]
@@ -125,7 +125,7 @@ func (b *browser) get(path string) string {
 	return string(body)
 }
 
-// post sends a form of names and values, and gives the status.
+// post sends a form, given as pairs of name and value, and returns the status.
 func (b *browser) post(path string, pairs ...string) int {
 	b.t.Helper()
 	form := url.Values{}
@@ -143,7 +143,7 @@ func (b *browser) do(path string, pairs ...string) {
 	require.Equal(b.t, http.StatusSeeOther, b.post(path, pairs...), path)
 }
 
-// seen tells whose page both sides show; "" for nobody's.
+// seen returns the name of the user whom both pages greet, or "" if nobody is signed in.
 func (b *browser) seen() string {
 	b.t.Helper()
 	var names [2]string
@@ -154,11 +154,11 @@ func (b *browser) seen() string {
 			require.Contains(b.t, page, `<h2 id="who">Sign in</h2>`)
 		}
 	}
-	require.Equal(b.t, names[0], names[1], "Go and PHP")
+	require.Equal(b.t, names[0], names[1], "Go and PHP must greet the same user")
 	return names[0]
 }
 
-// data is the stored session.
+// data returns the stored data of the browser's session.
 func (b *browser) data() []byte {
 	b.t.Helper()
 	data, err := b.site.store.Read(b.t.Context(), b.cookie().Value)
@@ -182,7 +182,7 @@ func TestOneLogin(t *testing.T) {
 	}
 }
 
-// oneLogin is a visit that begins at one side, signs in at one and out at one.
+// oneLogin checks a visit. The path prefixes first, signIn and signOut select the side for each step.
 func oneLogin(t *testing.T, f *fixture, first, signIn, signOut string) {
 	t.Helper()
 	b := f.browser(t)
@@ -193,8 +193,8 @@ func oneLogin(t *testing.T, f *fixture, first, signIn, signOut string) {
 	b.do(signIn+"/signin", "name", "Jürgen <1>")
 	require.Equal(t, "Jürgen &lt;1&gt;", b.seen())
 	require.Contains(t, b.get("/"), `id="count-assam">1<`)
-	require.NotEqual(t, before.Value, b.cookie().Value, "session fixation")
-	require.Empty(t, f.browser(t, before).seen(), "the old id")
+	require.NotEqual(t, before.Value, b.cookie().Value, "the sign-in must change the id")
+	require.Empty(t, f.browser(t, before).seen(), "the old id must be useless")
 
 	stolen := b.cookie()
 	b.do(signOut + "/signout")
@@ -216,7 +216,7 @@ func TestOnDynamoDBLocal(t *testing.T) {
 	t.Cleanup(transport.CloseIdleConnections)
 	client := dynamodb.New(dynamodb.Options{
 		HTTPClient:   &http.Client{Transport: transport},
-		Region:       "us-east-1", // as in the scripts
+		Region:       "us-east-1", // as in the PHP scripts
 		Credentials:  credentials.NewStaticCredentialsProvider("example", "example", ""),
 		BaseEndpoint: &endpoint,
 	})
@@ -270,7 +270,7 @@ func TestBothChangeOneSession(t *testing.T) {
 				}
 			}
 
-			// An object of PHP stays as it is, byte for byte, while Go changes the rest.
+			// When Go changes other values, a PHP object keeps every byte.
 			visitor := func() string {
 				values, err := phpsession.PHP{}.Split(b.data())
 				require.NoError(t, err)
@@ -287,7 +287,7 @@ func TestBothChangeOneSession(t *testing.T) {
 			b.do("/note", "note", "longer, and so at another place")
 			b.do("/signin", "name", "ann")
 			require.Equal(t, before, visitor())
-			require.Contains(t, b.get("/php/"), "requests of PHP, to 5 addresses")
+			require.Contains(t, b.get("/php/"), "requests to PHP, for 5 different paths")
 		})
 	}
 }
@@ -314,18 +314,18 @@ func TestTheClockOfCakePHP(t *testing.T) {
 	wind(29 * time.Minute)
 	b.get("/")
 	now, _ := stored()
-	require.GreaterOrEqual(t, now, began, "Go keeps it going")
+	require.GreaterOrEqual(t, now, began, "Go must move the clock")
 	require.Equal(t, "ann", b.seen())
 
 	wind(31 * time.Minute)
-	require.NotContains(t, b.get("/php/"), "ann", "PHP ends it")
+	require.NotContains(t, b.get("/php/"), "ann", "PHP must end the session")
 	require.Empty(t, b.seen())
 }
 
-// TestLocks lets one side have the session until the other has asked again and again.
+// TestLocks lets one side hold the lock until the other side has tried to get it several times.
 func TestLocks(t *testing.T) {
 	for holder := range pages {
-		t.Run(holder+" has the lock", func(t *testing.T) {
+		t.Run(holder+" holds the lock", func(t *testing.T) {
 			f := start(t, true)
 			b := f.browser(t)
 			b.do("/php/signin", "name", "ann")
@@ -342,13 +342,13 @@ func TestLocks(t *testing.T) {
 					case 1:
 						apply()
 						close(locked)
-					case 2: // gives the lock up
+					case 2: // releases the lock
 						select {
 						case <-waited:
 						case <-answered:
 						}
 					}
-				} else if asked.Add(1) == 3 { // who need not wait asks twice: to take the lock, and to give it up
+				} else if asked.Add(1) == 3 { // without a wait there are two calls: one takes the lock, one releases it
 					close(waited)
 				}
 				apply()
@@ -369,7 +369,8 @@ func TestLocks(t *testing.T) {
 	}
 }
 
-// TestRequestsOfPHP: they are those that the handler of the AWS SDK for PHP sends.
+// TestRequestsOfPHP checks that the PHP page sends the requests that the session handler of the AWS SDK
+// for PHP sends.
 func TestRequestsOfPHP(t *testing.T) {
 	type m = map[string]any
 	for _, locking := range []bool{true, false} {

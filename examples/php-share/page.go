@@ -19,7 +19,7 @@ var files embed.FS
 
 var page = template.Must(template.ParseFS(files, "page.html"))
 
-// user is what CakePHP 3 has under Auth.User.
+// user is what CakePHP 3 stores under Auth.User.
 type user struct {
 	ID   int64  `php:"id"`
 	Name string `php:"name"`
@@ -32,22 +32,22 @@ type tea struct {
 
 var teas = []tea{{ID: "assam", Name: "Assam"}, {ID: "sencha", Name: "Sencha"}, {ID: "oolong", Name: "Oolong"}}
 
-// view is what the page shows.
+// view holds what the page shows.
 type view struct {
 	user
 	Cart          []tea
 	Note, PHPNote string
-	Time          time.Time // of CakePHP's clock
+	Time          time.Time // Config.time, CakePHP's clock
 	Visitor       *object
 }
 
-// object is what Go can tell of an object of PHP.
+// object describes a PHP object as far as Go can read it.
 type object struct {
 	Class      string
 	Properties []string
 }
 
-// load gives the request's session, and keeps it alive for CakePHP 3 too.
+// load returns the request's session, and keeps it alive for CakePHP 3 as well.
 func load(r *http.Request) (*dynasession.Session, error) {
 	sess, err := dynasession.Load(r.Context())
 	if err != nil {
@@ -60,7 +60,7 @@ func load(r *http.Request) (*dynasession.Session, error) {
 func home(w http.ResponseWriter, r *http.Request) {
 	sess, err := load(r)
 	if err != nil {
-		return // the middleware answers, here and below
+		return // the middleware responds with the error, here and below
 	}
 	var v view
 	v.ID, _ = phpsession.Lookup[int64](sess, "Auth.User.id")
@@ -80,13 +80,14 @@ func home(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("Cache-Control", "no-store") // nothing to see with the back button after signing out
+	h.Set("Cache-Control", "no-store") // the back button must show nothing after signing out
 	if err := page.Execute(w, v); err != nil {
 		log.Printf("page: %v", err)
 	}
 }
 
-// visitor looks into an object of a class that only PHP has. Nothing of the class is needed.
+// visitor returns a description of the PHP object in the session, or nil if there is none. Go does not
+// need the object's class, which only PHP has.
 func visitor(sess *dynasession.Session) *object {
 	v, _ := dynasession.Get[phpsession.Value](sess, "visitor")
 	o, ok := v.V.(*phpsession.Object)
@@ -101,7 +102,8 @@ func visitor(sess *dynasession.Session) *object {
 	return out
 }
 
-// signIn does not use SetUser: PHP knows nothing of it, and makes its own sign-ins without.
+// signIn does not use SetUser. PHP does not read what SetUser stores, and does not store it when a user
+// signs in there.
 func signIn(w http.ResponseWriter, r *http.Request) {
 	sess, err := load(r)
 	if err != nil {
@@ -109,13 +111,13 @@ func signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	name := posted(r, "name", 40)
 	if name == "" {
-		http.Error(w, "That is no name.", http.StatusUnprocessableEntity)
+		http.Error(w, "Please enter a name.", http.StatusUnprocessableEntity)
 		return
 	}
 	if before, ok := phpsession.Lookup[string](sess, "Auth.User.name"); ok && before != name {
-		sess.Destroy() // another person's: what follows starts a new session
+		sess.Destroy() // the session is another user's; the calls below start a new one
 	}
-	sess.Renew() // an id from before the sign-in is worth nothing
+	sess.Renew() // an id from before the sign-in must be useless
 	sess.Set("Auth", map[string]user{"User": {int64(crc32.ChecksumIEEE([]byte(name))), name}})
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
@@ -164,7 +166,7 @@ func note(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// work has the session, and its lock, for some seconds.
+// work keeps the session and its lock for some seconds.
 func work(w http.ResponseWriter, r *http.Request) {
 	if _, err := load(r); err != nil {
 		return
@@ -177,7 +179,7 @@ func work(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// posted gives a text that was posted, without the spaces around it.
+// posted returns the text of a form field without the spaces around it. It cuts the text to most runes.
 func posted(r *http.Request, field string, most int) string {
 	runes := []rune(strings.TrimSpace(r.FormValue(field)))
 	return string(runes[:min(len(runes), most)])

@@ -22,22 +22,22 @@ var scripts embed.FS
 // phpServer is a php process that serves the scripts.
 type phpServer struct {
 	url   *url.URL
-	ended chan error // gets one error, when the process has ended
-	stop  func()     // ends the process and waits for it; may be called again
+	ended chan error // receives the result of Wait when the process has ended
+	stop  func()     // ends the process and waits for it; may be called more than once
 }
 
-// What php says on its standard error.
+// Lines that php writes to its standard error.
 var (
 	phpStarted = regexp.MustCompile(`\((http://[^)]+)\) started$`)
 	phpAccess  = regexp.MustCompile(` (Accepted|Closing|\[\d+\]: [A-Z]+ \S+)$`)
 )
 
-// startPHP starts php on a free port. env is added to this program's environment. The process
-// ends with ctx.
+// startPHP starts php on a free port, with env added to this program's environment. The process ends
+// when ctx is done.
 func startPHP(ctx context.Context, env ...string) (*phpServer, error) {
 	path, err := exec.LookPath("php")
 	if err != nil {
-		return nil, fmt.Errorf("this example needs PHP, 8.1 or newer, in the PATH (Debian has it as php-cli): %w", err)
+		return nil, fmt.Errorf("this example needs PHP 8.1 or newer in the PATH (on Debian, install php-cli): %w", err)
 	}
 	dir, err := os.MkdirTemp("", "php-share-")
 	if err != nil {
@@ -83,13 +83,14 @@ func (p *phpServer) start(ctx context.Context, done *sync.WaitGroup, path, dir s
 	})
 	found, ok := <-address
 	if !ok {
-		return fmt.Errorf("it does not serve: %w", <-p.ended)
+		return fmt.Errorf("it ended before it listened: %w", <-p.ended)
 	}
 	p.url, err = url.Parse(found)
 	return err
 }
 
-// listen finds the address in what php says, and logs the rest, which is errors.
+// listen reads php's standard error. It sends the address on which php listens to address, and logs
+// every line that does not report a request, since such lines are errors.
 func listen(stderr io.Reader, address chan<- string) {
 	defer close(address)
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {

@@ -14,10 +14,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a step in a browser may take.
+// patience is the longest time that a step in a browser may take.
 const patience = 20 * time.Second
 
-// chromium gives Chromium's path.
+// chromium returns the path of Chromium. Without Chromium, it skips the test, or fails it in CI.
 func chromium(t *testing.T) string {
 	t.Helper()
 	names := []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless-shell"}
@@ -26,7 +26,7 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	reason := "No Chromium in PATH, by any of the names " + strings.Join(names, ", ") + "."
+	reason := "Chromium is not in the PATH under any of the names " + strings.Join(names, ", ")
 	if os.Getenv("CI") == "true" {
 		t.Fatal(reason)
 	}
@@ -34,16 +34,16 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// step is something to do in a page.
+// step is an action in a page.
 type step = chromedp.Action[chromedp.Void]
 
-// tab is a page of a browser, on a site.
+// tab is a tab of a browser, for pages of a site.
 type tab struct {
 	ctx  context.Context
 	site *site
 }
 
-// newBrowser starts a browser with a profile of its own, and gives its first tab.
+// newBrowser starts a browser with a profile of its own, and returns its first tab.
 func newBrowser(t *testing.T, s *site, path string) tab {
 	t.Helper()
 	ctx, stop := chromedp.NewExecAllocator(context.Background(),
@@ -54,7 +54,7 @@ func newBrowser(t *testing.T, s *site, path string) tab {
 		chromedp.Flag("disable-dev-shm-usage", true))
 	t.Cleanup(stop)
 	ctx, _ = chromedp.NewContext(ctx, chromedp.WithErrorf(t.Logf))
-	t.Cleanup(func() { _ = chromedp.Cancel(ctx) }) // waits until the profile is free
+	t.Cleanup(func() { _ = chromedp.Cancel(ctx) }) // waits until the browser has released the profile
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,8 @@ func (b tab) newTab(t *testing.T) tab {
 	return tab{ctx, b.site}
 }
 
-// navigate does what leads to another page, waits until that has loaded, and checks it.
+// navigate performs actions that lead to another page, and waits until that page has loaded. It then
+// checks the page with checkSecret.
 func (b tab) navigate(t *testing.T, actions ...step) {
 	t.Helper()
 	if err := b.tryNavigate(actions...); err != nil {
@@ -94,7 +95,7 @@ func (b tab) tryNavigate(actions ...step) error {
 	return nil
 }
 
-// do does what leads elsewhere.
+// do performs actions that do not lead to a page of the site.
 func (b tab) do(t *testing.T, actions ...step) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -129,7 +130,7 @@ func (b tab) signIn(t *testing.T, name string, remember bool) {
 	b.navigate(t, append(actions, click(".fields button"))...)
 }
 
-// eval gives the value of a JavaScript expression.
+// eval returns the value of a JavaScript expression.
 func eval[T any](t *testing.T, b tab, expression string) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -141,7 +142,7 @@ func eval[T any](t *testing.T, b tab, expression string) T {
 	return v
 }
 
-// texts gives the text of all elements that match.
+// texts returns the text of each element that matches selector.
 func (b tab) texts(t *testing.T, selector string) []string {
 	t.Helper()
 	return eval[[]string](t, b, fmt.Sprintf("Array.from(document.querySelectorAll(%q), e => e.innerText)", selector))
@@ -154,7 +155,7 @@ func (b tab) wantTexts(t *testing.T, selector string, want ...string) {
 	}
 }
 
-// cookie gives the session cookie as the browser has it; nil: it has none.
+// cookie returns the browser's session cookie, or nil if it has none.
 func (b tab) cookie(t *testing.T) *network.Cookie {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -168,21 +169,21 @@ func (b tab) cookie(t *testing.T) *network.Cookie {
 		if c.Name == b.site.Cookie {
 			found = c
 		} else {
-			t.Errorf("a cookie of the name %q", c.Name)
+			t.Errorf("the browser has a cookie with the name %q", c.Name)
 		}
 	}
 	return found
 }
 
-// checkSecret checks that the id is in the cookie only.
+// checkSecret checks that only the cookie contains the session's id.
 func (b tab) checkSecret(t *testing.T) {
 	t.Helper()
 	c := b.cookie(t)
 	if c == nil {
 		return
 	}
-	if len(c.Value) < 22 { // PHP's shortest
-		t.Fatalf("an id of %d characters", len(c.Value))
+	if len(c.Value) < 22 { // the length of PHP's shortest ids
+		t.Fatalf("the id has only %d characters", len(c.Value))
 	}
 	places := eval[map[string]string](t, b, `({
 		"the page": new XMLSerializer().serializeToString(document),
@@ -194,7 +195,7 @@ func (b tab) checkSecret(t *testing.T) {
 	})`)
 	for place, text := range places {
 		if strings.Contains(text, c.Value) {
-			t.Errorf("%s shows the session's id", place)
+			t.Errorf("%s contains the session's id", place)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/dynasession/dynasession/dynamotest"
 )
 
-// TestLogin is one visit, step after step.
+// TestLogin is one long visit to the shop. Each step builds on the steps before.
 func TestLogin(t *testing.T) {
 	path := chromium(t)
 	program := build(t, "login")
@@ -26,13 +26,13 @@ func TestLogin(t *testing.T) {
 			second := s.start(t)
 			b := newBrowser(t, s, path)
 
-			// Looking around costs nothing, and leaves nothing.
+			// A visit that only looks at the shop makes no calls to DynamoDB and stores nothing.
 			b.open(t, "/")
 			if b.cookie(t) != nil || s.DB.count("PutItem") != 0 {
-				t.Error("a session, though nothing is in it")
+				t.Error("there is a session, but it has no content")
 			}
 
-			// A cart before the sign-in; the id is another one after it, the cart is still there.
+			// The user fills the cart before the sign-in. The sign-in changes the id and keeps the cart.
 			b.click(t, "[aria-label='Add Oolong to the cart']")
 			b.wantTexts(t, ".flash", "Oolong is in your cart.")
 			before := b.cookie(t)
@@ -51,7 +51,7 @@ func TestLogin(t *testing.T) {
 			b.navigate(t, chromedp.Reload())
 			b.wantTexts(t, ".flash")
 
-			// Two tabs, whose writes meet: both are kept.
+			// The writes of two tabs overlap. Both changes are kept.
 			other := b.newTab(t)
 			other.open(t, "/")
 			writes := s.DB.count("UpdateItem")
@@ -63,53 +63,53 @@ func TestLogin(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := s.DB.count("UpdateItem") - writes; n < 3 {
-				t.Errorf("%d writes: the tabs did not meet", n)
+				t.Errorf("%d writes: those of the tabs did not overlap", n)
 			}
 			for _, b := range []tab{b, other} {
 				b.open(t, "/")
 				b.wantTexts(t, ".count", "1", "1", "1")
 			}
 
-			// The first copy is killed; the second goes on, and after it a third.
+			// The first copy is killed. The second one takes over, and then a third one.
 			if s.served(second) != 0 {
-				t.Error("the second copy was asked while the first one lived")
+				t.Error("the second copy received requests while the first one was running")
 			}
 			s.kill(first)
 			b.open(t, "/")
 			b.wantTexts(t, ".who", "Hello, ann")
 			b.wantTexts(t, ".count", "1", "1", "1")
-			b.click(t, "[aria-label='One Sencha more']")
+			b.click(t, "[aria-label='Add one Sencha']")
 			b.wantTexts(t, "#count-sencha", "2")
 			third := s.start(t)
 			s.kill(second)
-			b.click(t, "[aria-label='One Sencha more']")
+			b.click(t, "[aria-label='Add one Sencha']")
 			b.wantTexts(t, ".who", "Hello, ann")
 			b.wantTexts(t, ".count", "1", "3", "1")
 			if s.served(second) == 0 || s.served(third) == 0 {
-				t.Error("a copy was not asked")
+				t.Error("a copy received no requests")
 			}
 
-			// Another browser of the same person, which is to be remembered.
+			// The same user signs in with another browser, and asks it to remember the sign-in.
 			phone := newBrowser(t, s, path)
 			phone.signIn(t, "ann", true)
 			phone.wantTexts(t, ".who", "Hello, ann")
 			phone.wantTexts(t, ".count")
 			remembered := phone.cookie(t)
 			if lasts := time.Until(time.Unix(int64(remembered.Expires), 0)); remembered.Session || lasts < 29*24*time.Hour {
-				t.Errorf("the cookie to be remembered lasts %v", lasts)
+				t.Errorf("the cookie of the remembered session lasts %v", lasts)
 			}
-			waitFor(t, func() bool { // the index follows the table
+			waitFor(t, func() bool { // the index lags behind the table
 				b.open(t, "/devices")
 				return len(b.texts(t, ".devices li")) == 2
 			})
 			b.wantTexts(t, ".badge", "this device")
 
-			// Signed out everywhere else.
+			// The user signs out everywhere else.
 			b.click(t, ".middle > form button")
 			b.wantTexts(t, ".flash", "Signed out elsewhere: 1.")
 			b.wantTexts(t, ".devices .badge", "this device")
 			if n := len(b.texts(t, ".devices li")); n != 1 {
-				t.Errorf("%d devices", n)
+				t.Errorf("the page shows %d devices, want 1", n)
 			}
 			phone.open(t, "/")
 			phone.wantTexts(t, ".who")
@@ -123,19 +123,19 @@ func TestLogin(t *testing.T) {
 			t.Cleanup(evil.Close)
 			other.do(t, chromedp.Navigate(evil.URL), click("button"), chromedp.WaitVisible(chromedp.CSS("pre")))
 			if text := other.texts(t, "pre")[0]; !strings.Contains(text, "cross-origin request") {
-				t.Errorf("the answer to another site's form: %s", text)
+				t.Errorf("the response to another site's form is %q", text)
 			}
 			b.open(t, "/")
 			b.wantTexts(t, ".who", "Hello, ann")
 
-			// Paid, then signed out, in both tabs.
+			// The user pays and signs out in one tab. The other tab is then signed out as well.
 			b.click(t, "[action='/pay'] button")
 			b.wantTexts(t, ".flash", "Thank you. You have paid €47.90, in play money.")
 			b.wantTexts(t, ".count")
 			b.click(t, "[action='/signout'] button")
 			b.wantTexts(t, ".who")
 			if b.cookie(t) != nil {
-				t.Error("a cookie after signing out")
+				t.Error("there is a cookie after signing out")
 			}
 			other.open(t, "/devices")
 			other.wantTexts(t, "h1", "Sign in")
@@ -143,7 +143,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// endpoint gives the URL of a DynamoDB.
+// endpoint returns the URL of a DynamoDB. It skips the test if the backend is not available, or fails it
+// in CI.
 func endpoint(t *testing.T, backend string) string {
 	t.Helper()
 	if backend == "embedded" {
@@ -156,7 +157,7 @@ func endpoint(t *testing.T, backend string) string {
 		return url
 	}
 	if os.Getenv("CI") == "true" {
-		t.Fatal("DYNAMODB_LOCAL_ENDPOINT is not set.")
+		t.Fatal("DYNAMODB_LOCAL_ENDPOINT is not set")
 	}
 	t.Skip("DYNAMODB_LOCAL_ENDPOINT is not set: make test runs this against DynamoDB Local")
 	return ""
@@ -166,16 +167,17 @@ func endpoint(t *testing.T, backend string) string {
 func checkCookie(t *testing.T, c *network.Cookie) {
 	t.Helper()
 	if c == nil {
-		t.Fatal("no session cookie")
+		t.Fatal("there is no session cookie")
 	}
 	if len(c.Value) != 43 {
-		t.Errorf("an id of %d characters", len(c.Value))
+		t.Errorf("the id has %d characters, want 43", len(c.Value))
 	}
-	// Over plain HTTP a Secure cookie would be dropped. A domain without a point in front is a host, for itself only.
+	// The browser would drop a Secure cookie over plain HTTP. A domain without a leading dot means that
+	// the cookie is for this host only.
 	if c.Secure || !c.HTTPOnly || c.SameSite != network.CookieSameSiteLax || c.Domain != "localhost" || c.Path != "/" || !c.Session {
 		shown := *c
 		shown.Value = ""
-		t.Errorf("the cookie: %+v", shown)
+		t.Errorf("the cookie has wrong attributes: %+v", shown)
 	}
 }
 
@@ -186,5 +188,5 @@ func waitFor(t *testing.T, condition func() bool) {
 			return
 		}
 	}
-	t.Fatal("waited in vain")
+	t.Fatal("the condition did not become true in time")
 }

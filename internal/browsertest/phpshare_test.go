@@ -8,19 +8,19 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestPHPShare is one visit to a page of PHP and one of Go.
+// TestPHPShare is one long visit to the PHP page and the Go page of examples/php-share.
 func TestPHPShare(t *testing.T) {
 	path := chromium(t)
 	if _, err := exec.LookPath("php"); err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("No php in PATH.")
+			t.Fatal("php is not in the PATH")
 		}
-		t.Skip("No php in PATH.")
+		t.Skip("php is not in the PATH")
 	}
 	cmd := exec.Command(build(t, "php-share"), "-addr", "localhost:0")
 	stdout := begin(t, cmd)
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt) // it ends php
+		_ = cmd.Process.Signal(os.Interrupt) // makes the program stop php
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
 		}
@@ -41,7 +41,7 @@ func TestPHPShare(t *testing.T) {
 		b.navigate(t, chromedp.SendKeys(chromedp.CSS("#name"), name), click(".line button"))
 	}
 
-	// Signed in at PHP, with a cart of Go.
+	// The user signs in at PHP and fills the cart on both pages.
 	everywhere(".name")
 	before := b.cookie(t)
 	signIn("/php/", "ann")
@@ -50,27 +50,28 @@ func TestPHPShare(t *testing.T) {
 		t.Error("the id is the same after the sign-in")
 	}
 	b.open(t, "/")
-	b.click(t, "[aria-label='One Sencha more']")
+	b.click(t, "[aria-label='Add one Sencha']")
 	b.wantTexts(t, ".count", "0", "1", "0")
 	b.wantTexts(t, ".property", "public $language", "protected $pages", "private $seen")
 	b.open(t, "/php/")
-	b.click(t, "[aria-label='One Sencha more']")
+	b.click(t, "[aria-label='Add one Sencha']")
 	everywhere(".count", "0", "2", "0")
 
-	// Both cookies are one, and guarded alike.
+	// Both pages set the same cookie with the same attributes.
 	for _, page := range pages {
 		b.open(t, page)
 		c := b.cookie(t)
 		if c.Secure || !c.HTTPOnly || c.SameSite != "Lax" || c.Path != "/" || !c.Session {
-			t.Errorf("the cookie at %s: %t, %t, %s, %s, %t", page, c.Secure, c.HTTPOnly, c.SameSite, c.Path, c.Session)
+			t.Errorf("the cookie of %s: Secure %t, HttpOnly %t, SameSite %s, Path %s, Session %t",
+				page, c.Secure, c.HTTPOnly, c.SameSite, c.Path, c.Session)
 		}
 	}
 
-	// Signed out at Go, in at Go, out at PHP.
+	// The user signs out at Go, signs in at Go, and signs out at PHP.
 	b.open(t, "/")
 	b.click(t, "[action='/signout'] button")
 	if b.cookie(t) != nil {
-		t.Error("a cookie after signing out")
+		t.Error("there is a cookie after signing out")
 	}
 	everywhere(".name")
 	signIn("/", "bob")

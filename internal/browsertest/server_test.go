@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// build gives the path of the program of an example.
+// build builds an example and returns the path of the program.
 func build(t *testing.T, example string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), example)
@@ -28,10 +28,10 @@ func build(t *testing.T, example string) string {
 	return program
 }
 
-// site is several copies of a program, on one table and behind one address.
+// site runs several copies of a program on one table, behind one address.
 type site struct {
 	URL     string // as browsers see it
-	Cookie  string // the name of the session's
+	Cookie  string // the name of the session cookie
 	DB      *gate
 	program string
 	env     []string
@@ -44,7 +44,7 @@ type site struct {
 type server struct {
 	cmd    *exec.Cmd
 	url    *url.URL
-	served int // requests; guarded by site.mu
+	served int // number of requests; guarded by site.mu
 	dead   bool
 }
 
@@ -55,7 +55,7 @@ func newSite(t *testing.T, program, endpoint string) *site {
 	t.Cleanup(dbServer.Close)
 	s := &site{Cookie: "session", DB: db, program: program, env: []string{
 		"PATH=" + os.Getenv("PATH"),
-		"HOME=" + t.TempDir(), // no AWS settings but these
+		"HOME=" + t.TempDir(), // has no AWS settings, so that only those below apply
 		"AWS_ENDPOINT_URL_DYNAMODB=" + dbServer.URL,
 		"AWS_REGION=us-east-1",
 		"AWS_ACCESS_KEY_ID=test",
@@ -68,7 +68,7 @@ func newSite(t *testing.T, program, endpoint string) *site {
 	return s
 }
 
-// route sends a request to the first copy that lives.
+// route sends a request to the first copy that is running.
 func (s *site) route(r *httputil.ProxyRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,10 +97,10 @@ func (s *site) start(t *testing.T, args ...string) *server {
 	return c
 }
 
-// begin starts a program and gives what it prints.
+// begin starts a program and returns its standard output.
 func begin(t *testing.T, cmd *exec.Cmd) io.Reader {
 	t.Helper()
-	cmd.Stderr = os.Stderr // make gotest looks for ids in it
+	cmd.Stderr = os.Stderr // make gotest checks that it contains no session ids
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func begin(t *testing.T, cmd *exec.Cmd) io.Reader {
 	return stdout
 }
 
-// address waits until a program listens, and gives its address.
+// address waits until a program listens, and returns its address.
 func address(t *testing.T, stdout io.Reader) *url.URL {
 	t.Helper()
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
@@ -126,11 +126,11 @@ func address(t *testing.T, stdout io.Reader) *url.URL {
 		go io.Copy(io.Discard, stdout)
 		return u
 	}
-	t.Fatal("the program has ended before it listened")
+	t.Fatal("the program ended before it listened")
 	return nil
 }
 
-// kill ends a copy at once, with SIGKILL.
+// kill kills a copy with SIGKILL, so that it cannot shut down gracefully.
 func (s *site) kill(c *server) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +142,7 @@ func (s *site) kill(c *server) {
 	_ = c.cmd.Wait()
 }
 
-// served tells how many requests c has had.
+// served returns the number of requests that c has received.
 func (s *site) served(c *server) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,8 +158,8 @@ func proxyTo(t *testing.T, address string) http.Handler {
 	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
 }
 
-// gate stands between the programs and DynamoDB. It counts operations, and can let some wait
-// for each other, so that they meet for sure.
+// gate forwards calls from the programs to DynamoDB. It counts them, and can make some wait for each
+// other, so that they are sure to overlap.
 type gate struct {
 	next http.Handler
 
@@ -170,14 +170,14 @@ type gate struct {
 	open      chan struct{}
 }
 
-// hold lets the next n calls of an operation wait until all of them are there.
+// hold makes the next n calls of an operation wait until all n have arrived.
 func (g *gate) hold(operation string, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.operation, g.missing, g.open = operation, n, make(chan struct{})
 }
 
-// count tells how often an operation was called.
+// count returns how often an operation was called.
 func (g *gate) count(operation string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -193,7 +193,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pass gives a channel that is closed when the call may go on.
+// pass returns a channel that is closed when the call may proceed.
 func (g *gate) pass(operation string) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -3,15 +3,15 @@
 declare(strict_types=1);
 
 /**
- * Keeps sessions in a DynamoDB table. It sends the requests that the session handler of the AWS SDK for
- * PHP sends, with that one's defaults, but signs none: this is for the example, the SDK for everything else.
+ * Keeps sessions in a DynamoDB table. It sends the same requests as the session handler of the AWS SDK for
+ * PHP, with the same defaults, but does not sign them. It is only for this example: use the SDK elsewhere.
  */
 final class DynamoDbSessions implements SessionHandlerInterface
 {
     private string $name = '';
-    private string $id = '';        // the session at work
-    private string $read = '';      // its data, as it was read
-    private bool $finished = false; // it was written, or deleted
+    private string $id = '';        // the current session's id
+    private string $read = '';      // the data that was read
+    private bool $finished = false; // the session was written or deleted
 
     public function __construct(
         private string $endpoint,
@@ -32,7 +32,7 @@ final class DynamoDbSessions implements SessionHandlerInterface
     {
         [$this->id, $this->read, $this->finished] = [$id, '', false];
         $item = $this->locking ? $this->lockAndRead($id) : $this->onlyRead($id);
-        // An item without data is an empty session; one without the other is no session yet.
+        // An item without data is an empty session. An item without an expiry is not a session yet.
         if (!isset($item['expires'], $item['data'])) {
             return '';
         }
@@ -63,7 +63,7 @@ final class DynamoDbSessions implements SessionHandlerInterface
                 return $answer['Attributes'];
             }
             if (time() >= $giveUp) {
-                return []; // the SDK's handler, too, goes on with an empty session
+                return []; // like the SDK's handler, continue with an empty session
             }
             usleep(random_int(10_000, 50_000)); // min_lock_retry_microtime, max_lock_retry_microtime
         }
@@ -79,7 +79,7 @@ final class DynamoDbSessions implements SessionHandlerInterface
         });
     }
 
-    /** Gives the lock up and moves the expiry, at every request. There is no condition. */
+    /** Releases the lock and moves the expiry. PHP does this at every request, without a condition. */
     private function store(string $id, array $updates): bool
     {
         $this->call('UpdateItem', ['Key' => $this->key($id), 'AttributeUpdates' => $updates + [
@@ -105,7 +105,7 @@ final class DynamoDbSessions implements SessionHandlerInterface
 
     public function gc(int $max_lifetime): int|false
     {
-        return 0; // TTL deletes what has expired
+        return 0; // TTL deletes expired sessions
     }
 
     private function key(string $id): array
@@ -113,7 +113,7 @@ final class DynamoDbSessions implements SessionHandlerInterface
         return ['id' => ['S' => trim($this->name . '_' . $id, '_')]];
     }
 
-    /** One request of DynamoDB's API. It gives null when the condition does not hold. */
+    /** Sends a request to DynamoDB's API. Returns null if the condition does not hold. */
     private function call(string $operation, array $parameters): ?array
     {
         $body = file_get_contents($this->endpoint . '/', false, stream_context_create(['http' => [
@@ -121,15 +121,15 @@ final class DynamoDbSessions implements SessionHandlerInterface
             'header' => [
                 'Content-Type: application/x-amz-json-1.0',
                 "X-Amz-Target: DynamoDB_20120810.$operation",
-                // Well-formed, which is enough for a DynamoDB on this machine.
+                // The signature is well-formed, which is enough for a DynamoDB on this machine.
                 'Authorization: AWS4-HMAC-SHA256 Credential=example/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0',
             ],
             'content' => json_encode(['TableName' => $this->table] + $parameters, JSON_THROW_ON_ERROR),
-            'ignore_errors' => true, // gives the body of an error, too
+            'ignore_errors' => true, // also return the body of an error
             'timeout' => 5,
         ]]));
         if ($body === false) {
-            throw new RuntimeException("DynamoDB, $operation: no answer");
+            throw new RuntimeException("DynamoDB, $operation: no response");
         }
         $answer = json_decode($body, true, 512, JSON_THROW_ON_ERROR);
         $error = (string) ($answer['__type'] ?? '');
@@ -137,7 +137,7 @@ final class DynamoDbSessions implements SessionHandlerInterface
             return null;
         }
         if ($error !== '') {
-            // The SDK's handler reads an empty session here, and the next write makes that final.
+            // The SDK's handler returns an empty session here, and its next write overwrites the stored one.
             throw new RuntimeException("DynamoDB, $operation: $error");
         }
         return $answer;

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace App;
 
-/** Something that only PHP knows: Go keeps its bytes. */
+/** A class that only PHP has. Go keeps the bytes of its objects. */
 final class Visitor
 {
     public string $language = 'en';
@@ -19,6 +19,6 @@ final class Visitor
 
     public function __toString(): string
     {
-        return sprintf('%d requests of PHP, to %d addresses', $this->pages, count($this->seen));
+        return sprintf('%d requests to PHP, for %d different paths', $this->pages, count($this->seen));
     }
 }
