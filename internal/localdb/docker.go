@@ -14,13 +14,13 @@ import (
 
 const image = "amazon/dynamodb-local"
 
-// startDocker starts DynamoDB Local in a container.
+// startDocker starts DynamoDB Local in a Docker container.
 func startDocker(ctx context.Context, stderr io.Writer) (_ *database, err error) {
 	if !dockerWorks(ctx) {
 		return nil, errors.New("no Docker engine is running here (docker info fails)")
 	}
-	// The name is made here, so that the container can be removed even if
-	// docker run is interrupted before it tells the container's id.
+	// The name is chosen here, so that the container can be removed even if
+	// docker run is interrupted before it prints the container's id.
 	name := "dynasession-localdb-" + strings.ToLower(rand.Text())
 	remove := func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -30,7 +30,7 @@ func startDocker(ctx context.Context, stderr io.Writer) (_ *database, err error)
 	}
 	defer func() {
 		if err != nil {
-			_ = remove() // there may be nothing to remove
+			_ = remove() // fails if there is no container yet
 			err = fmt.Errorf("docker: %w", err)
 		}
 	}()

@@ -21,8 +21,8 @@ func startJava(ctx context.Context, stderr io.Writer) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Another program may take the port before Java does. Then Java exits, and
-	// another port is worth a try.
+	// Another program may take the port before Java does. Java then exits, and
+	// another port may work.
 	for tries := 3; ; tries-- {
 		db, err := startJavaIn(ctx, dir)
 		if err == nil || tries == 1 || ctx.Err() != nil {
@@ -37,7 +37,7 @@ func startJavaIn(ctx context.Context, dir string) (*database, error) {
 		return nil, err
 	}
 	var output bytes.Buffer
-	// The database has to outlive the command that uses it, so ctx must not end it.
+	// The database must outlive the command that uses it, so ctx must not end it.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "java", "-Djava.library.path=DynamoDBLocal_lib",
 		"-jar", "DynamoDBLocal.jar", "-inMemory", "-port", strconv.Itoa(port), "-disableTelemetry")
 	cmd.Dir = dir
@@ -47,18 +47,18 @@ func startJavaIn(ctx context.Context, dir string) (*database, error) {
 	}
 	exited := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // its error is no news: the process is killed
+		_ = cmd.Wait() // returns an error because the process is killed
 		close(exited)
 	}()
 	stop := func() error {
 		select {
 		case <-exited:
-			if ctx.Err() == nil { // a Ctrl-C in a terminal reaches Java, too
-				return fmt.Errorf("it had exited before; it printed:\n%s", output.Bytes())
+			if ctx.Err() == nil { // Ctrl-C in a terminal reaches Java as well
+				return fmt.Errorf("it exited before it was stopped; it printed:\n%s", output.Bytes())
 			}
 		default:
 		}
-		_ = cmd.Process.Kill() // fails only if the process is gone
+		_ = cmd.Process.Kill() // fails only if the process has exited
 		<-exited
 		return nil
 	}

@@ -1,20 +1,19 @@
-// Localdb runs a command with Amazon's DynamoDB Local beside it:
+// Localdb runs a command that needs Amazon's DynamoDB Local:
 //
 //	go run ./internal/localdb -- go test ./...
 //
 // The command finds the database's address in the environment variable
-// DYNAMODB_LOCAL_ENDPOINT. The database comes from the first of these that the
-// machine has:
+// DYNAMODB_LOCAL_ENDPOINT. If that is already set, localdb starts no database
+// and only runs the command. Otherwise it starts the database with the first of
+// these that works:
 //
-//   - DYNAMODB_LOCAL_ENDPOINT itself: if it is already set, localdb starts
-//     nothing and only runs the command;
-//   - Docker, with a working engine;
-//   - Java, with the copy of DynamoDB Local that AWS publishes on npm, which is
-//     kept in the user's cache directory.
+//   - Docker;
+//   - Java, with the copy of DynamoDB Local that AWS publishes on npm. Localdb
+//     downloads it once, to the user's cache directory.
 //
-// The database keeps its data in memory and is gone when the command ends.
-// Localdb exits with the command's exit code, or with 125 if it could not get
-// as far as running it.
+// The database keeps its data in memory, and ends with the command. Localdb
+// exits with the command's exit code, or with 125 if it could not run the
+// command.
 package main
 
 import (
@@ -34,8 +33,8 @@ import (
 const (
 	endpointVar = "DYNAMODB_LOCAL_ENDPOINT"
 
-	// exitFailed is the exit code when the command was not run, the one that
-	// env, nohup and docker run use for it.
+	// exitFailed is the exit code if the command was not run. The programs env,
+	// nohup and docker run use the same code.
 	exitFailed = 125
 
 	startTimeout = 60 * time.Second
@@ -82,7 +81,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return runCommand(ctx, args, endpoint, stdin, stdout, stderr)
 }
 
-// start starts a database by the first way that works here.
+// start starts a database in the first way that works on this machine.
 func start(ctx context.Context, stderr io.Writer) (*database, error) {
 	var errs []error
 	for _, way := range []func(context.Context, io.Writer) (*database, error){startDocker, startJava} {
@@ -98,8 +97,8 @@ func start(ctx context.Context, stderr io.Writer) (*database, error) {
 	return nil, fmt.Errorf("no DynamoDB Local: %w", errors.Join(errs...))
 }
 
-// runCommand runs the command and returns its exit code. When ctx ends because
-// of a signal, it passes the signal on and still waits for the command.
+// runCommand runs the command and returns its exit code. If a signal ends ctx,
+// runCommand sends the signal to the command and still waits for it.
 func runCommand(ctx context.Context, args []string, endpoint string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
@@ -117,18 +116,18 @@ func runCommand(ctx context.Context, args []string, endpoint string, stdin io.Re
 		return exitFailed
 	}
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal()) // as a shell has it
+		return 128 + int(status.Signal()) // as shells do
 	}
 	return cmd.ProcessState.ExitCode()
 }
 
-// signalError is why a context from [withSignals] ended.
+// signalError is the cause of a [withSignals] context that a signal has ended.
 type signalError struct{ os.Signal }
 
 func (e signalError) Error() string { return "stopped by signal: " + e.String() }
 
-// withSignals returns a context that ends at the first signal that asks this
-// program to stop, with a [signalError] as its cause.
+// withSignals returns a context that the first interrupt or SIGTERM ends, with a
+// [signalError] as the cause.
 func withSignals(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -146,8 +145,8 @@ func withSignals(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// waitReady waits until the database at endpoint lists its tables. It gives up
-// when ctx ends, or when the channel exited says that the database has.
+// waitReady waits until the database at endpoint lists its tables. It returns an
+// error if ctx ends first, or if exited is closed because the database exited.
 func waitReady(ctx context.Context, endpoint string, exited <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -160,7 +159,7 @@ func waitReady(ctx context.Context, endpoint string, exited <-chan struct{}) err
 		case <-exited:
 			return errors.New("it exited at once")
 		case <-ctx.Done():
-			return fmt.Errorf("it does not answer: %w", err)
+			return fmt.Errorf("it does not respond: %w", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -175,7 +174,7 @@ func listTables(ctx context.Context, endpoint string) error {
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	req.Header.Set("X-Amz-Target", "DynamoDB_20120810.ListTables")
-	// DynamoDB Local wants a signature but does not check it.
+	// DynamoDB Local requires a signature but does not check it.
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 "+
 		"Credential=localdb/20120810/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
 	res, err := http.DefaultClient.Do(req)

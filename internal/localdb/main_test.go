@@ -23,7 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// roleVar makes the test binary play another program than the tests.
+// roleVar names the program that the test binary acts as. The binary runs the tests
+// if it is not set.
 const roleVar = "LOCALDB_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -40,9 +41,9 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// command plays the command: it prints the endpoint it was given and what
-// ListTables says there, and exits with code 7. With the argument wait, it
-// first waits for a signal.
+// command acts as the command. It prints the endpoint that it was given and the
+// error of a ListTables call there, and exits with code 7. With the argument wait,
+// it waits for a signal before it exits.
 func command() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
@@ -54,8 +55,9 @@ func command() {
 	os.Exit(7)
 }
 
-// java plays DynamoDB Local. The file it is given is there from its second
-// start on; at its first start, it cannot listen on its port.
+// java acts as DynamoDB Local. If LOCALDB_TEST_STARTED names a file that does not
+// exist, java creates the file and fails, as if its port were in use. The next
+// start then succeeds.
 func java() {
 	flags := flag.NewFlagSet("java", flag.ExitOnError)
 	port := flags.String("port", "", "")
@@ -86,13 +88,13 @@ func fakeDynamoDB() http.Handler {
 	})
 }
 
-// machine makes a machine with nothing but the given programs, which are shell
-// scripts by their names, and an empty cache. It returns the directory of the
-// programs.
+// machine sets up a machine with an empty cache and no programs but the given
+// ones: scripts maps their names to shell scripts. It returns the directory of
+// the programs.
 func machine(t *testing.T, scripts map[string]string) string {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("the programs that this test stands in for are shell scripts")
+		t.Skip("this test replaces programs by shell scripts")
 	}
 	bin := t.TempDir()
 	for name, script := range scripts {
@@ -102,8 +104,8 @@ func machine(t *testing.T, scripts map[string]string) string {
 	t.Setenv("PATH", bin)
 	t.Setenv(endpointVar, "")
 	cache := t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", cache) // os.UserCacheDir on Linux,
-	t.Setenv("HOME", cache)           // and elsewhere
+	t.Setenv("XDG_CACHE_HOME", cache) // os.UserCacheDir uses this on Linux,
+	t.Setenv("HOME", cache)           // and this on other systems
 	return bin
 }
 
@@ -266,7 +268,7 @@ func TestJavaEndsEarly(t *testing.T) {
 	db, err := startJava(t.Context(), io.Discard)
 	require.NoError(t, err)
 	require.NoError(t, db.stop())
-	assert.ErrorContains(t, db.stop(), "exited before")
+	assert.ErrorContains(t, db.stop(), "exited before it was stopped")
 }
 
 func TestToolIsMissing(t *testing.T) {
@@ -282,8 +284,8 @@ func TestToolIsMissing(t *testing.T) {
 	assert.Contains(t, stderr, "npm is missing, ")
 }
 
-// TestSignal has a localdb of its own, to which it sends a signal while the
-// command runs.
+// TestSignal starts localdb as a process, and sends it a signal while the command
+// runs.
 func TestSignal(t *testing.T) {
 	machine(t, map[string]string{"java": javaScript(t)})
 	cached(t)
@@ -300,10 +302,10 @@ func TestSignal(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	rest, err := io.ReadAll(stdout)
 	require.NoError(t, err)
-	assert.Equal(t, "got terminated\n", string(rest), "the command gets the signal")
+	assert.Equal(t, "got terminated\n", string(rest), "the command must receive the signal")
 
 	require.Error(t, cmd.Wait())
-	assert.Equal(t, 7, cmd.ProcessState.ExitCode(), "localdb waits for the command")
+	assert.Equal(t, 7, cmd.ProcessState.ExitCode(), "localdb must wait for the command")
 	assertStopped(t, endpoint)
 }
 
