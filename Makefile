@@ -1,6 +1,5 @@
-# The tests need Go, and for the database either Docker or Java and npm: see
-# internal/localdb. A running DynamoDB Local can be named instead, by setting
-# DYNAMODB_LOCAL_ENDPOINT=http://host:port.
+# The tests need Go, and either Docker or Java and npm to run DynamoDB Local: see internal/localdb. To use
+# a DynamoDB Local that is already running, set DYNAMODB_LOCAL_ENDPOINT=http://host:port.
 
 GO       ?= go
 FUZZTIME ?= 30s
@@ -10,7 +9,7 @@ COVERAGE ?= 90
 TIMEOUT  ?= 60m
 OPS      ?= 1000000
 
-# The modules: this one, and the nested ones but for the tools'.
+# The modules are this one and the nested ones, except that of the tools.
 MODULES := . $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path './tools/*'))
 TOOL     = $(GO) tool -C $(1) -modfile=$(CURDIR)/tools/go.mod
 LOCALDB := $(GO) run ./internal/localdb --
@@ -23,48 +22,48 @@ help: ## Show this list
 
 test: lint vet gotest ## Check everything, as CI does
 
-gotest: ## Run all tests, on the fake and the real DynamoDB Local
-	set -e; for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates too
+gotest: ## Run all tests, on dynamotest and on DynamoDB Local
+	set -e; for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates as well
 	$(GO) build -o bin/idwatch ./internal/idwatch
 	$(LOCALDB) sh -ec 'for module in $(MODULES); do \
 		$(GO) test -C $$module -exec "$(CURDIR)/bin/idwatch" -race -shuffle=on -count=1 -parallel 4 -timeout $(TIMEOUT) ./...; done'
 
-options: ## Run the tests with the options that change how DynamoDB is asked
+options: ## Run the tests with the options that change the calls to DynamoDB
 	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client; do \
 		$(GO) test -count=1 -parallel 4 -timeout $(TIMEOUT) . $$option; done'
 
-lint: ## Run the linters, and check that go.mod and go.sum are tidy
+lint: ## Run the linters and check that go.mod and go.sum are tidy
 	set -e; for module in $(MODULES); do \
 		$(GO) mod tidy -C $$module -diff; \
 		$(call TOOL,$$module) golangci-lint run; done
 
-vet: ## Run go vet, for 32 bits too, and build the commands and examples
+vet: ## Run go vet, also for 32 bits, and build the commands and examples
 	set -e; for module in $(MODULES); do $(GO) vet -C $$module ./...; done
 	GOARCH=386 $(GO) vet ./...
 	$(GO) build ./...
 
-cover: ## Measure the coverage of the root package: at least COVERAGE percent
+cover: ## Check that the tests cover at least COVERAGE percent of the root package
 	$(LOCALDB) $(GO) test -count=1 -coverprofile=coverage.out .
 	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print; exit $$3 + 0 < $(COVERAGE) }' || \
 		{ echo 'This is less than $(COVERAGE)%.'; exit 1; }
 
-# Making an input smaller takes Go up to a minute by default, in which it tries no other, and at the
-# end of which a run may fail by its own deadline.
-fuzz: ## Run each fuzz test for FUZZTIME, those of PHP's formats for PHPFUZZTIME; FUZZJOBS at a time
+# By default, Go may spend a minute on minimizing one input. Meanwhile it tries no other inputs, and the
+# run may fail because its deadline passes. So minimizing is limited to ten tries.
+fuzz: ## Run each fuzz test for FUZZTIME, those of phpsession for PHPFUZZTIME, FUZZJOBS at a time
 	@set -e; list=$$($(GO) test -list '^Fuzz' ./...); echo "$$list" | \
 		awk '/^Fuzz/ { target[n++] = $$1 } /^ok/ { time = $$2 ~ /phpsession$$/ ? "$(PHPFUZZTIME)" : "$(FUZZTIME)"; \
 			while (n > 0) print $$2, target[--n], time }' | \
 		xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$($(GO) test -run "^$$" -fuzz "^$$1\$$" -fuzztime "$$2" -fuzzminimizetime 10x -parallel 1 "$$0" 2>&1) || \
 			{ echo "$$out"; exit 1; }; echo "$$1: $$(echo "$$out" | grep -o "execs: [0-9]*" | tail -n 1) in $$2"'
 
-soak: ## Check the histories of OPS requests, for hours, and all of the model; SEED repeats a run
+soak: ## Check the whole model and the histories of OPS requests; takes hours; SEED repeats a run
 	SOAK=1 $(GO) test -count=1 -timeout=0 -v ./internal/protocol/model
 	$(LOCALDB) $(GO) test -race -count=1 -timeout=0 -v -run '^TestHistories$$' -ops=$(OPS) $(if $(SEED),-seed=$(SEED)) .
 
-bench: ## Measure what a trace of requests costs, into bench/results; BENCHFLAGS: see bench/README.md
+bench: ## Measure the cost of a trace of requests; bench/README.md explains it and BENCHFLAGS
 	$(LOCALDB) $(GO) run -C bench . $(BENCHFLAGS)
 
-vuln: ## Look for known vulnerabilities in what the code calls
+vuln: ## Look for known vulnerabilities in the code that the library calls
 	$(call TOOL,.) govulncheck ./...
 
 fmt: ## Format the code
