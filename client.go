@@ -34,37 +34,34 @@ const (
 	throttledFactor = 8
 )
 
-// NewClient makes a DynamoDB client as web requests want it, for [New]. [FromEnv] uses it. It
-// is dynamodb.NewFromConfig with other defaults:
+// NewClient returns a DynamoDB client that suits web requests, for [New]. [FromEnv] uses it. It is
+// dynamodb.NewFromConfig with other defaults:
 //
-//   - It opens at most 256 connections to a host, and keeps as many idle. More parallel requests
-//     wait for one to get free. With calls of 5 ms, 256 connections carry 51,200 calls a second.
-//     The SDK keeps 10 idle ones: at every burst it dials anew, and a TLS handshake takes longer,
-//     and more CPU, than a call.
-//   - An attempt ends 1 s after its request is written if no byte of an answer has come: DynamoDB
-//     takes milliseconds, so by then a packet or a server is lost. The last attempt of a call whose
-//     context has a deadline ends only with that, since DynamoDB itself may be slow. A TCP connection has 2 s, so that
-//     one lost SYN can be repeated, and a TLS handshake 3 s, since hundreds of them at a time are
-//     slow on a small machine. The SDK waits for an answer without end, and for the others 30 s and
-//     10 s. An HTTPS proxy that takes a connection and stays silent is net/http's, which waits for
-//     a minute.
-//   - A request of up to 4 KB goes out in one write: its body is handed to net/http as bytes. The
-//     SDK hands it a reader that net/http does not know, which costs a second write and, when the
-//     answer is fast, the connection. A redirect is an error, as it is with the SDK's reader.
-//   - A call has 4 attempts, as many as end within Config.Timeout's 5 s. The pauses between them
-//     are random, up to 50, 100 and 200 ms, so that those that failed together do not come back
-//     together; after throttling, which DynamoDB counts by the second, up to 0.4, 0.8 and 1.6 s. The
-//     SDK has 3 attempts, and pauses up to 2 and 4 s.
-//   - Retries have a budget, so that they do not double the load of a table in trouble: 3 retries
-//     for each of the 256 connections at once, refilled by a fifth of a retry for each success. The
-//     SDK's 100 retries are gone when one pool of connections breaks.
+//   - It opens at most 256 connections to a host, and keeps as many idle. Further parallel requests wait for a
+//     connection. With calls of 5 ms, 256 connections carry 51,200 calls a second. The SDK keeps 10 idle connections.
+//     At every burst it dials anew, and a TLS handshake takes longer, and more CPU, than a call.
+//   - An attempt ends 1 s after its request was written if no byte of an answer has come. DynamoDB takes milliseconds,
+//     so by then a packet or a server is lost. If the context of a call has a deadline, the last attempt ends only with
+//     the deadline, since DynamoDB itself may be slow. A TCP connection has 2 s, so that one lost SYN can be repeated.
+//     A TLS handshake has 3 s, since hundreds of them at a time are slow on a small machine. The SDK waits for an
+//     answer without a limit, and for the others 30 s and 10 s. For an HTTPS proxy that accepts a connection and stays
+//     silent, net/http's limit of a minute holds.
+//   - A request of up to 4 KB is sent in one write: its body is passed to net/http as bytes. The SDK passes a reader
+//     that net/http does not know, which costs a second write and, if the answer is fast, the connection. A redirect is
+//     an error, as it is with the SDK's reader.
+//   - A call has 4 attempts, as many as fit into the 5 s of Config.Timeout. The pauses between them are random, up to
+//     50, 100 and 200 ms, so that calls that failed together are not repeated together. After throttling, which
+//     DynamoDB counts by the second, they are up to 0.4, 0.8 and 1.6 s. Most versions of the SDK make 3 attempts.
+//   - Retries have a budget, so that they do not double the load of a table in trouble: 3 retries for each of the 256
+//     connections at once, refilled by a fifth of a retry with each success. The SDK's budget is used up as soon as one
+//     pool of connections breaks.
 //
 // Checksums, signatures, and the correction of a wrong clock are the SDK's.
 //
-// What cfg says goes first: an HTTPClient of another type is used as it is; of a
-// *http.BuildableClient of the SDK, what still has the SDK's default is set, but for how it dials
-// (LoadDefaultConfig makes one for AWS_CA_BUNDLE); Retryer and RetryMode replace the retries, and
-// RetryMaxAttempts their number. optFns come last.
+// Settings of cfg take precedence. An HTTPClient of another type is used as it is. In an SDK's
+// *http.BuildableClient, NewClient replaces what still has the SDK's default, except how it dials (LoadDefaultConfig
+// makes such a client for AWS_CA_BUNDLE). Retryer and RetryMode replace the retries, and RetryMaxAttempts their number.
+// optFns are applied last.
 func NewClient(cfg aws.Config, optFns ...func(*dynamodb.Options)) *dynamodb.Client {
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = clientDial })
@@ -82,13 +79,13 @@ func NewClient(cfg aws.Config, optFns ...func(*dynamodb.Options)) *dynamodb.Clie
 	})...)
 }
 
-// httpClient sends bodies that net/http knows to be in memory. Of others it flushes the header
-// first, so that the answer can come before net/http has asked the body for its end. The SDK has
-// closed the body by then, net/http takes that for a failed write, and drops the connection.
+// httpClient sends bodies that net/http knows to be in memory. For any other body, net/http sends the header first,
+// so that the answer can come before net/http has asked the body for its end. The SDK has closed the body by then;
+// net/http takes that for a failed write, and drops the connection.
 type httpClient struct {
-	*awshttp.BuildableClient // for who asks what it is made of
+	*awshttp.BuildableClient // for code that asks for its settings
 	client                   *http.Client
-	answer                   time.Duration // how long an attempt waits for an answer; 0: the transport says
+	answer                   time.Duration // how long an attempt waits for an answer; 0 for the transport's limit
 }
 
 func newHTTPClient(c *awshttp.BuildableClient) aws.HTTPClient {
@@ -96,7 +93,7 @@ func newHTTPClient(c *awshttp.BuildableClient) aws.HTTPClient {
 	if !ok {
 		return c
 	}
-	// A body that can be sent again would be, to wherever a redirect points. DynamoDB has none.
+	// Otherwise net/http would send the body again, to wherever a redirect points. DynamoDB sends none.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	hc := &httpClient{BuildableClient: c, client: client}
 	if c.GetTransport().ResponseHeaderTimeout == 0 {
@@ -112,7 +109,7 @@ func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
 		if _, err := io.ReadFull(r.Body, body); err != nil {
 			return nil, err
 		}
-		// GetBody lets net/http pass over an idle connection that the server has closed.
+		// With GetBody, net/http tries another connection if the server has closed an idle one.
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.GetBody()
 	}
@@ -122,8 +119,8 @@ func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
 	return c.doInTime(r)
 }
 
-// isLast reports whether r is the last attempt of a call that ends by itself. The SDK tells DynamoDB which
-// attempt it is.
+// isLast reports whether r is the last attempt of a call that has a deadline. The SDK tells DynamoDB which attempt it
+// is.
 func isLast(r *http.Request) bool {
 	attempt, rest, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Amz-Sdk-Request"), "attempt="), "; ")
 	most, _, _ := strings.Cut(strings.TrimPrefix(rest, "max="), ";")
@@ -131,14 +128,14 @@ func isLast(r *http.Request) bool {
 	return ends && attempt != "" && attempt == most
 }
 
-// noAnswerError is of an attempt to which no answer came in time. The SDK repeats what has timed out.
+// noAnswerError is the error of an attempt that got no answer in time. The SDK repeats what has timed out.
 type noAnswerError struct{ after time.Duration }
 
 func (e *noAnswerError) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
 func (*noAnswerError) Timeout() bool   { return true }
 func (*noAnswerError) Temporary() bool { return true }
 
-// doInTime is Transport.ResponseHeaderTimeout for one request.
+// doInTime does for one request what Transport.ResponseHeaderTimeout does for all.
 func (c *httpClient) doInTime(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	late := &noAnswerError{c.answer}
@@ -175,7 +172,7 @@ func (c *httpClient) doInTime(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// cancelled is a body that ends its request's context.
+// cancelled is a body that ends the context of its request.
 type cancelled struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
@@ -187,7 +184,7 @@ func (b *cancelled) Close() error {
 	return err
 }
 
-// pool sets what has the SDK's default.
+// pool replaces what has the SDK's default.
 func pool(t *http.Transport) {
 	replace(&t.MaxConnsPerHost, awshttp.DefaultHTTPTransportMaxConnsPerHost, clientConns)
 	replace(&t.MaxIdleConnsPerHost, awshttp.DefaultHTTPTransportMaxIdleConnsPerHost, clientConns)
@@ -210,8 +207,7 @@ func newRetryer() aws.Retryer {
 	})
 }
 
-// retryPause is of full jitter. The SDK counts the attempts from 1, or from 0 with its new
-// retries.
+// retryPause returns a pause of full jitter. The SDK counts the attempts from 1, or from 0 in its newer retries.
 func retryPause(attempt int, err error) (time.Duration, error) {
 	limit := clientPause << min(attempt, clientAttempts)
 	if retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary {

@@ -205,16 +205,16 @@ func cookiePath(s string) bool {
 	return strings.HasPrefix(s, "/") && len(s) <= 1024
 }
 
-// seconds rounds d down to whole seconds, DynamoDB's unit of expiry: a session may end
-// earlier than configured by less than one, never later.
+// seconds rounds d down to whole seconds, DynamoDB's unit of expiry. So a session may end earlier than configured by
+// less than a second, and never later.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// epoch gives t in epoch seconds, rounded down, and never 0 for a time that is set.
+// epoch returns t in epoch seconds, rounded down, and never 0, which means no time.
 func epoch(t time.Time) int64 {
 	return min(max(t.Unix(), 1), math.MaxInt64/4)
 }
 
-// timeOf is epoch's reverse: the zero Time for 0.
+// timeOf is the reverse of epoch. It returns the zero Time for 0.
 func timeOf(sec int64) time.Time {
 	if sec == 0 {
 		return time.Time{}
@@ -222,7 +222,8 @@ func timeOf(sec int64) time.Time {
 	return time.Unix(sec, 0)
 }
 
-// notBefore is rounded up, since births are rounded down: what was born in that second may be older.
+// notBefore returns t in epoch seconds, or 0 for the zero Time. It rounds up, since births are rounded down: a
+// session that was born in that second may be older than t.
 func notBefore(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

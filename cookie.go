@@ -23,12 +23,12 @@ func newCookieMaker(cfg *Config) cookieMaker {
 
 // maxCookies is how many cookies of the name are looked at. A browser sends two if one was set for the host and one
 // for its domain, as a change of settings may leave behind.
-const maxTickets = 3
+const maxCookies = 3
 
 // read returns what the request's cookies ask for, in the browser's order, without those that do not have the form of
 // an id. It reads the header by itself: net/http's parser would make every cookie of the request.
 func (c *cookieMaker) read(h http.Header) []sessionCookie {
-	var tickets []sessionCookie
+	var found []sessionCookie
 	for _, line := range h["Cookie"] {
 		for line != "" {
 			var pair string
@@ -38,17 +38,17 @@ func (c *cookieMaker) read(h http.Header) []sessionCookie {
 				continue
 			}
 			t, ok := c.parse(value)
-			for i := range tickets {
-				if other := &tickets[i]; ok && other.id == t.id {
+			for i := range found {
+				if other := &found[i]; ok && other.id == t.id {
 					other.rev, ok = max(other.rev, t.rev), false
 				}
 			}
-			if ok && len(tickets) < maxTickets {
-				tickets = append(tickets, t)
+			if ok && len(found) < maxCookies {
+				found = append(found, t)
 			}
 		}
 	}
-	return tickets
+	return found
 }
 
 // commas reads the commas of PHP's ids. A cookie's value cannot hold them, and PHP writes them as %2C.

@@ -286,7 +286,7 @@ func FuzzCookie(f *testing.F) {
 		}
 		c := newCookieMaker(&cfg)
 		tickets := c.read(http.Header{"Cookie": {line, line}})
-		require.LessOrEqual(t, len(tickets), maxTickets)
+		require.LessOrEqual(t, len(tickets), maxCookies)
 		for i, sessionCookie := range tickets {
 			require.True(t, c.keys.valid(sessionCookie.id))
 			require.GreaterOrEqual(t, sessionCookie.rev, int64(0))

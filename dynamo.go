@@ -134,21 +134,21 @@ func unavailable(op string, err error) error {
 
 func isUnwritable(err error) bool { return errors.Is(err, errUnwritable) }
 
-// An Event tells of one operation, for metrics and traces.
+// An Event describes one operation, for metrics and traces.
 type Event struct {
-	// Op is "load", "save", "touch" (also by UpdateTimestamp), "renew", "destroy", "release" (of a
-	// lock), "late save" (lost, since the headers had gone), or a verb of Store: "read", "write",
+	// Op is "load", "save", "touch" (also of UpdateTimestamp), "renew", "destroy", "release" (of a lock), "late
+	// save" (one that was lost because the headers were sent), or an operation of Store: "read", "write",
 	// "sweep", "user sessions", "destroy user".
 	Op string
-	// Ref names the session as [Session.Ref] does; "" where there is none, or many.
+	// Ref names the session as [Session.Ref] does. It is "" if there is no session, or many.
 	Ref      string
 	Start    time.Time
 	Duration time.Duration // retries and waiting included
-	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them. Refused writes
-	// are billed too, but DynamoDB does not say how much.
+	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them. DynamoDB bills refused writes too,
+	// but does not say how much.
 	ReadUnits, WriteUnits float64
-	// Conflicts counts writes that were refused because another had come first.
+	// Conflicts counts the writes that were refused because another came first.
 	Conflicts int
-	// Err is what the operation failed with, nil for success.
+	// Err is the error of the operation, or nil.
 	Err error
 }

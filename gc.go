@@ -12,68 +12,65 @@ import (
 )
 
 const (
-	// sweepMargin is how long after its expiry an item is left alone, in seconds: a server
-	// with a slow clock may still serve it.
+	// sweepMargin is how long after its expiry an item is left alone, in seconds. A server with a slow clock may
+	// still serve it.
 	sweepMargin = protocol.ClockMargin
 	maxSegments = 1_000_000 // Scan's limit
-	// sweepPatience is how many Timeouts long a call is repeated that DynamoDB has no time for:
-	// a minute by default, as AWS advises for throttling.
+	// sweepPatience is for how many Timeouts a call is repeated while DynamoDB throttles or does not answer: a
+	// minute by default, as AWS advises for throttling.
 	sweepPatience = 12
 )
 
-// SweepOptions say how a sweep goes about. The zero value deletes what has expired, one
-// page after the other, as fast as DynamoDB answers.
+// SweepOptions are the options of a sweep. The zero value deletes what has expired, one page after the other, as fast
+// as DynamoDB answers.
 type SweepOptions struct {
-	// MaxLifetime also deletes what has not been used for so long; parts of a second are dropped.
-	// 0: only what has expired.
+	// MaxLifetime also deletes sessions that have not been used for so long; fractions of a second are dropped.
+	// 0 deletes only what has expired.
 	MaxLifetime time.Duration
-	// DryRun counts, and deletes nothing.
+	// DryRun counts and deletes nothing.
 	DryRun bool
-	// Segments are scanned in parallel. 0: 1. At most 1,000,000.
+	// Segments is how many parts of the table are scanned in parallel, at most 1,000,000. 0 means 1.
 	Segments int
-	// UnitsPerSecond is a ceiling for the capacity units, read and write together, that the
-	// sweep takes. 0: no ceiling.
+	// UnitsPerSecond limits the capacity units, read and write together, that the sweep uses. 0 means no limit.
 	UnitsPerSecond float64
-	// Progress, if set, is called after each page, never by two goroutines at once.
+	// Progress, if it is not nil, is called after each page, by one goroutine at a time.
 	Progress func(SweepStats)
 }
 
-// SweepStats tell what a sweep has done.
+// SweepStats are what a sweep has done.
 type SweepStats struct {
-	// Scanned items, of all that are in the table; Expired or unused sessions of this store
-	// among them; and those of them that were Deleted, since nobody used them meanwhile.
+	// Scanned counts items of the whole table. Expired counts the sessions of this store among them that have
+	// expired or are unused. Deleted counts those of them that were deleted, since nobody used them meanwhile.
 	Scanned, Expired, Deleted int
-	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them; for deletes that
-	// it refused, and bills without a word, by the size of their items.
+	// ReadUnits and WriteUnits are capacity units as DynamoDB counted them. DynamoDB also bills the deletes that
+	// it refuses, without saying how much; they are counted by the size of their items.
 	ReadUnits, WriteUnits float64
 }
 
-// GC deletes what has expired, and with a maxLifetime over 0 also what has not been used
-// for so long: PHP's gc. It never deletes a session that was used after it was scanned. The last use is
-// worked out from the expiry and this Store's IdleTimeout: after that was raised, a session that was used
-// under the old one looks unused for as long as the two differ, until its next use.
-// DynamoDB's TTL does the first too, later and at no cost; GC reads the whole table.
+// GC deletes what has expired and, if maxLifetime is over 0, what has not been used for so long: PHP's gc. It returns
+// how many sessions it has deleted. It never deletes a session that was used after it was scanned. GC works out the
+// last use from the expiry and this Store's IdleTimeout. So after IdleTimeout was raised, a session that was used
+// before looks unused for as long as the two differ, until its next use.
+//
+// GC reads the whole table. DynamoDB's TTL also deletes what has expired, later and at no cost.
 func (s *Store) GC(ctx context.Context, maxLifetime time.Duration) (deleted int, err error) {
 	stats, err := s.Sweep(ctx, SweepOptions{MaxLifetime: maxLifetime})
 	return stats.Deleted, err
 }
 
-// Sweep is GC with options. It touches only items of this store's name, and those only a
-// minute after their expiry, since servers' clocks differ. Sessions whose last use cannot
-// be told from the item, remembered or within IdleTimeout of their absolute end, are not deleted
-// for being unused: none is if IdleTimeout is as long as Lifetime.
+// Sweep is GC with options. It deletes only items of this store's name, and only a minute after their expiry, since
+// servers' clocks differ. A session whose last use its item does not tell, since it is remembered or within
+// IdleTimeout of its absolute end, is not deleted for being unused. If IdleTimeout is as long as Lifetime, that is
+// every session.
 //
-// With Config.ForeignWriters, Sweep also takes away what a PHP request leaves that locks a new
-// id and dies: an item of a key and a lock, for which there is no expiry. The first sweep that
-// sees one gives its lock an end, an IdleTimeout from then, and the next one after that deletes
-// it. A request that still runs by then loses its lock, and nothing else: its write makes the
-// item anew.
+// With Config.ForeignWriters, Sweep also deletes what a PHP request leaves that locks a new id and dies: an item of a
+// key and a lock, without an expiry. The first sweep that sees one sets an end on its lock, an IdleTimeout later, and
+// the first sweep after that end deletes it. A request that still runs by then loses its lock and nothing else, since
+// its write makes the item again.
 //
-// A call that fails since DynamoDB is throttling or out of reach is repeated for 12 times
-// Config.Timeout, before Sweep ends with [ErrUnavailable].
-//
-// Cancelled, Sweep ends the deletes that are under way and gives its stats so far beside ctx's
-// error; a later Sweep goes through the table anew.
+// If DynamoDB throttles a call or cannot be reached, Sweep repeats the call for 12 times Config.Timeout, and then
+// returns [ErrUnavailable]. If ctx is cancelled, Sweep finishes the deletes that are under way, and returns its stats
+// so far and ctx's error. A later Sweep starts from the beginning.
 func (s *Store) Sweep(ctx context.Context, opts SweepOptions) (stats SweepStats, err error) {
 	segments := max(opts.Segments, 1)
 	if opts.Segments < 0 || segments > maxSegments || opts.MaxLifetime < 0 || opts.UnitsPerSecond < 0 {
@@ -87,7 +84,7 @@ func (s *Store) Sweep(ctx context.Context, opts SweepOptions) (stats SweepStats,
 	for segment := range segments {
 		wg.Go(func() {
 			if err := sw.segment(ctx, segment, segments); err != nil {
-				cancel(err) // the first error is told
+				cancel(err) // Sweep returns the first error
 			}
 		})
 	}
@@ -162,7 +159,8 @@ func (sw *sweep) page(ctx context.Context, at protocol.Cursor, segment, segments
 	return page, err
 }
 
-// judge tells whether r is to be deleted, and before which expiry it must still be then.
+// judge reports whether r is to be deleted, and before which expiry it must still be when it is. unused says that it
+// has not expired.
 func (sw *sweep) judge(r *protocol.Record, now int64) (cut int64, unused, dead bool) {
 	s := sw.store
 	if !s.keys.owns(r.Key) {
@@ -179,8 +177,8 @@ func (sw *sweep) judge(r *protocol.Record, now int64) (cut int64, unused, dead b
 	return 0, false, false
 }
 
-// item deletes r if its time has come. It reports whether r is a session whose time has come, and
-// whether this call has deleted it.
+// item deletes r if its time has come. It reports whether r is a session whose time has come, and whether this call
+// has deleted it.
 func (sw *sweep) item(ctx context.Context, r *protocol.Record, now int64) (expired, deleted bool, err error) {
 	if r.Expires == 0 {
 		return sw.stub(ctx, r)
@@ -196,7 +194,7 @@ func (sw *sweep) item(ctx context.Context, r *protocol.Record, now int64) (expir
 	return true, deleted, err
 }
 
-// stub gives the lock of a stub an end, or deletes the stub if that has come.
+// stub sets an end on the lock of a stub, or deletes the stub if that end has come.
 func (sw *sweep) stub(ctx context.Context, r *protocol.Record) (expired, deleted bool, err error) {
 	s, now := sw.store, sw.store.now()
 	bounded := r.Lock >= protocol.LeaseFrom
@@ -259,7 +257,7 @@ func (sw *sweep) call(ctx context.Context, f func(context.Context, *protocol.Sta
 	}
 }
 
-// pace waits for as long as the ceiling asks after what has been spent.
+// pace waits for as long as UnitsPerSecond asks, after what was used so far.
 func (sw *sweep) pace(ctx context.Context) error {
 	if err := ctx.Err(); err != nil || sw.opts.UnitsPerSecond == 0 {
 		return err

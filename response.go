@@ -7,9 +7,8 @@ import (
 	"net/http"
 )
 
-// response is the writer that a handler gets: it has the session saved before the headers
-// go, and drops what is written after that has failed. It can do what the writer below it
-// can, and no more: see writer.
+// response is the writer that a handler gets. It has the session saved before the headers are sent, and drops what is
+// written after that has failed. It can do what the writer below it can, and no more: see writer.
 type response struct {
 	http.ResponseWriter
 	request *request
@@ -109,8 +108,8 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// header returns the header, to be changed, and false if it must be left alone: net/http may still be
-// reading it for a 1xx whose sending has ended with the client.
+// header returns the header, which may be changed. It returns false if the header must be left alone, since net/http
+// may still be reading it for a 1xx whose sending has ended with the client.
 func (w *response) header() (http.Header, bool) {
 	if w.early && w.request.Err() != nil {
 		return nil, false
@@ -135,8 +134,7 @@ func isHijacker(w http.ResponseWriter) bool {
 	return ok
 }
 
-// can tells whether a writer below has an ability: it unwraps as http.ResponseController
-// does.
+// can reports whether a writer below has an ability. It unwraps as http.ResponseController does.
 func (w *response) can(has func(http.ResponseWriter) bool) bool {
 	for below := w.ResponseWriter; ; {
 		if has(below) {
@@ -150,8 +148,8 @@ func (w *response) can(has func(http.ResponseWriter) bool) bool {
 	}
 }
 
-// writer gives w with the optional interfaces that the writer below has: handlers ask by
-// type assertion, so one that is there must work, and one that does not work must not be.
+// writer returns w with the optional interfaces that the writer below has. Handlers ask for them by type assertion,
+// so one that is there must work, and one that does not work must not be there.
 func (w *response) writer() http.ResponseWriter {
 	flusher, hijacker := w.can(isFlusher), w.can(isHijacker)
 	_, pusher := w.ResponseWriter.(http.Pusher)
@@ -179,7 +177,7 @@ func (w *response) writer() http.ResponseWriter {
 	return w
 }
 
-// closeNotifier is net/http's, which is deprecated. gin's Stream does not ask whether it is there.
+// closeNotifier is net/http's deprecated CloseNotifier. gin's Stream does not ask whether it is there.
 type closeNotifier interface{ CloseNotify() <-chan bool }
 
 // The types are pointers' size, so that making one allocates nothing.

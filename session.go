@@ -218,7 +218,7 @@ func (s *Session) ref() string {
 	return s.keys.ref(s.keys.key(s.id))
 }
 
-// IsNew tells whether the session has no item in the table yet.
+// IsNew reports whether the session has no item in the table yet.
 func (s *Session) IsNew() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,9 +19,9 @@ import (
 	"github.com/dynasession/dynasession/internal/seal"
 )
 
-// SaveHandler is Go's form of PHP's SessionHandlerInterface
-// (https://www.php.net/manual/en/class.sessionhandlerinterface.php). What PHP's open gets
-// as path and name are Config.Table and Config.Name. [Store] implements it.
+// SaveHandler is the Go form of PHP's SessionHandlerInterface
+// (https://www.php.net/manual/en/class.sessionhandlerinterface.php). What PHP's open gets as path and name are
+// Config.Table and Config.Name. [Store] implements it.
 type SaveHandler interface {
 	Open(ctx context.Context) error
 	Close() error
@@ -33,8 +33,8 @@ type SaveHandler interface {
 
 var _ SaveHandler = (*Store)(nil)
 
-// A Store keeps sessions in a DynamoDB table. It is made by [New] or [FromEnv], has no
-// goroutines of its own, and is safe for concurrent use. A program needs one.
+// A Store keeps sessions in a DynamoDB table. [New] and [FromEnv] return one. It has no goroutines of its own, and is
+// safe for concurrent use. A program needs one Store.
 type Store struct {
 	cfg       Config
 	client    *dynamodb.Client // for the table itself
@@ -55,8 +55,8 @@ type Store struct {
 	now       func() time.Time
 }
 
-// New makes a Store of a client and a configuration, of which it keeps a copy. It does no
-// I/O. Its error names all that is wrong with cfg, or a client without a region.
+// New returns a Store that uses client, with a copy of cfg. It does no I/O. Its error names everything that is wrong
+// with cfg, and a client without a region.
 func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 	cfg, err := cfg.complete()
 	switch {
@@ -95,9 +95,9 @@ func New(client *dynamodb.Client, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// FromEnv makes a Store with AWS's settings from the SDK's own chain (AWS_REGION,
-// AWS_PROFILE, AWS_ENDPOINT_URL_DYNAMODB, shared files, roles and so on), a client of
-// [NewClient], and Config from DYNASESSION_* variables ([ConfigFromEnv]).
+// FromEnv returns a Store with the AWS settings of the SDK's own chain (AWS_REGION, AWS_PROFILE,
+// AWS_ENDPOINT_URL_DYNAMODB, shared files, roles and so on), a client of [NewClient], and the Config of the
+// DYNASESSION_* environment variables ([ConfigFromEnv]).
 func FromEnv(ctx context.Context) (*Store, error) {
 	cfg, err := ConfigFromEnv()
 	if err != nil {
@@ -110,26 +110,26 @@ func FromEnv(ctx context.Context) (*Store, error) {
 	return New(NewClient(aws), cfg)
 }
 
-// Format prints the table's and the store's name for every verb: no verb prints keys.
+// Format prints the names of the table and the store for every verb: no verb prints keys.
 func (s *Store) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "dynasession.Store(%s, %s)", s.cfg.Table, s.cfg.Name)
 }
 
-// LogValue is the table's and the store's name: no log shows keys.
+// LogValue returns the names of the table and the store: no log shows keys.
 func (s *Store) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("table", s.cfg.Table), slog.String("name", s.cfg.Name))
 }
 
-// Close has nothing to close: a Store holds no connection, file or goroutine of its own,
-// and the client belongs to the caller. It is there for [SaveHandler], and gives nil.
+// Close returns nil. There is nothing to close: a Store holds no connection, file or goroutine of its own, and the
+// client belongs to the caller. Close is there for [SaveHandler].
 func (s *Store) Close() error { return nil }
 
-// CreateID makes a session id of 256 random bits, in letters and digits. It reserves
-// nothing: ids of that size do not meet. PHP calls this create_sid.
+// CreateID returns a new session id of 256 random bits, in letters and digits. It reserves nothing: ids of that size
+// do not collide. PHP calls this create_sid.
 func (s *Store) CreateID() string { return newID() }
 
-// ValidateID tells whether there is a live session under id. An id of the wrong form is
-// false, without asking DynamoDB. Its errors are those of reading.
+// ValidateID reports whether there is a live session under id. For an id of the wrong form it returns false without
+// asking DynamoDB. Its errors are those of Read.
 func (s *Store) ValidateID(ctx context.Context, id string) (bool, error) {
 	if !s.keys.valid(id) {
 		return false, nil
@@ -141,10 +141,11 @@ func (s *Store) ValidateID(ctx context.Context, id string) (bool, error) {
 	return err == nil, err
 }
 
-// Read gives the data of a live session: the bytes that the codec made; none for a session
-// that is empty. It takes no lock and extends nothing. Errors: [ErrNotFound] for no
-// session, or an expired one, and with [ErrInvalidID] for what is no id; [ErrCorrupt],
-// [ErrUnavailable], [ErrCredentials], [ErrTable].
+// Read returns the data of a live session: the bytes that the codec made, or none for an empty session. It takes no
+// lock and extends nothing.
+//
+// Errors: [ErrNotFound] if there is no session, or it has expired; [ErrNotFound] and [ErrInvalidID] if id has the
+// wrong form; [ErrCorrupt], [ErrUnavailable], [ErrCredentials], [ErrTable].
 func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -162,11 +163,12 @@ func (s *Store) Read(ctx context.Context, id string) (data []byte, err error) {
 	return s.open(r)
 }
 
-// Write stores data, the bytes of a codec, under id, whether or not there is a session, and
-// extends the idle time: PHP's write. It asks for no lock, merges nothing, and makes a
-// session that was destroyed anew; only a [Session]'s saves refuse to. Requests that are
-// running under [Merge] merge with it. Errors: [ErrInvalidID], [ErrTooLarge], [ErrConflict]
-// when others kept winning, [ErrUnavailable], [ErrCredentials], [ErrTable].
+// Write stores data, the bytes of a codec, under id, whether or not there is a session, and extends the idle time:
+// PHP's write. It takes no lock and merges nothing, and it makes a session again that was destroyed; only the saves
+// of a [Session] refuse to. Requests that are running under [Merge] merge with it.
+//
+// Errors: [ErrInvalidID], [ErrTooLarge], [ErrConflict] if others were faster each time, [ErrUnavailable],
+// [ErrCredentials], [ErrTable].
 func (s *Store) Write(ctx context.Context, id string, data []byte) (err error) {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -219,9 +221,9 @@ func (s *Store) replace(ctx context.Context, op *operation, r *protocol.Record, 
 	return out.Done() || out.Item != nil && out.Item.Creation() == r.Marks, err
 }
 
-// Destroy deletes the session, whoever has locked it. If the session was renewed within the last
-// 30 seconds, Destroy deletes what it has become. An absent one is no error.
-// Errors: [ErrInvalidID], [ErrConflict], [ErrUnavailable], [ErrCredentials], [ErrTable].
+// Destroy deletes the session, even if another request has locked it. If the session was renewed within the last 30
+// seconds, Destroy deletes the renewed session. It is no error if there is no session. Errors: [ErrInvalidID],
+// [ErrConflict], [ErrUnavailable], [ErrCredentials], [ErrTable].
 func (s *Store) Destroy(ctx context.Context, id string) error {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -241,9 +243,9 @@ func (s *Store) destroy(ctx context.Context, r *protocol.Record) error {
 // maxSteps is how many tombstones a logout follows.
 const maxSteps = 8
 
-// follow deletes the item of key, and if that is a tombstone, the session that it names. creation is
-// the mark of the item to delete; "" deletes any. loaded says that the caller has loaded the session,
-// or its tombstone, under this key: then a tombstone counts however old it is.
+// follow deletes the item of key and, if that is a tombstone, the session that the tombstone names. creation is the
+// mark of the item to delete; "" deletes any. loaded says that the caller has loaded the session, or its tombstone,
+// under this key: then a tombstone counts however old it is.
 func (s *Store) follow(ctx context.Context, key, creation string, loaded bool) (err error) {
 	ctx, op := s.start(ctx, "destroy", key)
 	defer func() { op.end(err) }()
@@ -270,9 +272,9 @@ func (s *Store) follow(ctx context.Context, key, creation string, loaded bool) (
 	}
 }
 
-// UpdateTimestamp extends a live session's idle time, whatever TouchAfter says. It creates
-// nothing: [ErrNotFound], with [ErrInvalidID] for what is no id. Other errors:
-// [ErrUnavailable], [ErrCredentials], [ErrTable]. PHP has it in SessionUpdateTimestampHandlerInterface.
+// UpdateTimestamp extends the idle time of a live session, whatever TouchAfter says. It creates nothing. Errors:
+// [ErrNotFound] if there is no session; [ErrNotFound] and [ErrInvalidID] if id has the wrong form; [ErrUnavailable],
+// [ErrCredentials], [ErrTable]. PHP has it in SessionUpdateTimestampHandlerInterface.
 func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	key, err := s.keyOf(id)
 	if err != nil {
@@ -323,13 +325,13 @@ func (s *Store) notFound(key string) error {
 	return fmt.Errorf("%w: %s", ErrNotFound, s.keys.ref(key))
 }
 
-// errBinary is of data that PHP could not read: it would find a binary attribute where all others are
-// strings, and could change the session no more.
+// errBinary is about data that PHP could not read: it would find a binary attribute where all others are strings, and
+// could no longer change the session.
 var errBinary = errors.New("dynasession: the session's data is not UTF-8, and with ForeignWriters it is stored as a string: set Config.BinaryData, in PHP too, or store no such bytes")
 
 var errAlien = errors.New("the data attribute is neither a string nor binary")
 
-// open gives the codec's bytes of r.
+// open returns the codec's bytes of r.
 func (s *Store) open(r *protocol.Record) ([]byte, error) {
 	if r.BadType {
 		return nil, corrupt(s.keys.ref(r.Key), errAlien)
@@ -344,7 +346,7 @@ func (s *Store) open(r *protocol.Record) ([]byte, error) {
 	return data, nil
 }
 
-// values gives the keyed values of r.
+// values returns the values of r.
 func (s *Store) values(r *protocol.Record) (values, error) {
 	data, err := s.open(r)
 	if err != nil {
@@ -357,7 +359,7 @@ func (s *Store) values(r *protocol.Record) (values, error) {
 	return vals, nil
 }
 
-// fill puts data into r, sealed, and checks the size of the item that it makes.
+// fill puts data into r, sealed, and checks the size of the item.
 func (s *Store) fill(r *protocol.Record, data []byte) (err error) {
 	rest := r.SizeWithoutData(protocol.Columns(s.cfg.Attributes)) + len(s.cfg.Attributes.Data)
 	if s.cfg.Concurrency == Lock && r.Lock == 0 {

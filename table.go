@@ -14,14 +14,13 @@ import (
 	"github.com/dynasession/dynasession/internal/wire"
 )
 
-// CreateTable makes the table: on-demand billing, deletion protection, TTL on the expiry
-// attribute, and the user index, with keys only, when Config.UserIndex names one. It waits
-// until the table is active, for as long as ctx lets it. A right table that is there
-// already is no error; if only its TTL is off, that is turned on. A wrong one is
-// [ErrTable].
+// CreateTable creates the table: with on-demand billing, deletion protection, TTL on the expiry attribute and, if
+// Config.UserIndex names one, the user index, which projects only keys. It waits until the table is active, or ctx
+// ends. If the table is there already and right, CreateTable does nothing; if only its TTL is off, it turns that on.
+// A wrong table is [ErrTable].
 //
-// It needs the permissions dynamodb:CreateTable, DescribeTable, UpdateTimeToLive and
-// DescribeTimeToLive, which the running application does not.
+// It needs the permissions dynamodb:CreateTable, DescribeTable, UpdateTimeToLive and DescribeTimeToLive. The running
+// application does not need them all: see Open.
 func (s *Store) CreateTable(ctx context.Context) error {
 	if err := s.makeTable(ctx); err != nil {
 		return err
@@ -35,7 +34,7 @@ func (s *Store) CreateTable(ctx context.Context) error {
 	return s.Open(ctx)
 }
 
-// makeTable asks for the table. One that is there is no error.
+// makeTable asks for the table. It is no error if the table is there.
 func (s *Store) makeTable(ctx context.Context) error {
 	_, err := callTable(ctx, s, "CreateTable", s.client.CreateTable, s.tableInput())
 	if inUse := (*types.ResourceInUseException)(nil); errors.As(err, &inUse) {
@@ -44,8 +43,8 @@ func (s *Store) makeTable(ctx context.Context) error {
 	return err
 }
 
-// awaitTable waits until the table is no longer on its way to another status. One that was being
-// deleted is made anew.
+// awaitTable waits until the table is no longer changing its status. If the table was being deleted, it is created
+// again.
 func (s *Store) awaitTable(ctx context.Context) error {
 	deleting := false
 	for poll := (pause.Poll{}); ; {
@@ -140,8 +139,7 @@ func (s *Store) enableTTL(ctx context.Context) error {
 	return err
 }
 
-// callTable makes one call about the table. Each has a time limit, since a program that
-// starts has none.
+// callTable makes one call about the table. Each call has a time limit, since a program that starts has none.
 func callTable[I, O any](ctx context.Context, s *Store, name string, call func(context.Context, *I, ...func(*dynamodb.Options)) (*O, error), in *I) (*O, error) {
 	ctx, cancel := context.WithTimeout(ctx, max(s.cfg.Timeout, DefaultTimeout))
 	defer cancel()
@@ -152,10 +150,10 @@ func callTable[I, O any](ctx context.Context, s *Store, name string, call func(c
 	return out, nil
 }
 
-// Open asks DynamoDB whether the table is what Config says: there, active, with the right
-// key, TTL on the right attribute, and the user index if one is configured. Its [ErrTable]
-// tells all that is wrong and what to do. It is for start-up; the middleware works without
-// it. It needs the permissions dynamodb:DescribeTable and DescribeTimeToLive.
+// Open checks whether the table is as Config says: it exists and is active, it has the right key, TTL on the right
+// attribute and, if one is configured, the user index. Its [ErrTable] names everything that is wrong and says what to
+// do. Call it at start-up; the middleware works without it. It needs the permissions dynamodb:DescribeTable and
+// DescribeTimeToLive.
 func (s *Store) Open(ctx context.Context) error {
 	table, err := s.describe(ctx)
 	if err != nil {
@@ -223,7 +221,7 @@ func typeOf(name string, attributes []types.AttributeDefinition) types.ScalarAtt
 	return ""
 }
 
-// renaming is the advice to set a field to the name of the key, where that is all that is wrong.
+// renaming returns the advice to set a field to the name of the key, if that is all that is wrong.
 func renaming(schema []types.KeySchemaElement, attributes []types.AttributeDefinition, field string) string {
 	if len(schema) == 1 && schema[0].AttributeName != nil && keyIs(schema, attributes, *schema[0].AttributeName) {
 		return fmt.Sprintf("set %s to %q, or", field, *schema[0].AttributeName)

@@ -15,24 +15,23 @@ import (
 	"github.com/dynasession/dynasession/internal/protocol"
 )
 
-// An Info is one of a user's sessions: "your devices".
+// An Info describes one of a user's sessions, for a list of "your devices".
 type Info struct {
-	// Ref names the session without opening it; compare it with Session.Ref.
+	// Ref names the session without opening it. Compare it with Session.Ref.
 	Ref string
 	// User is who is signed in.
 	User string
-	// Created is zero for a session that PHP made. LastUsed is exact to TouchAfter. It is told by
-	// Expires, so in the last IdleTimeout before the absolute end it is that much before the end,
-	// however late the use; of a remembered session it is the time of Remember, or before, where
-	// LimitTo ends it.
+	// Created is zero for a session that PHP made. LastUsed is exact to TouchAfter. It is worked out from
+	// Expires, so in the last IdleTimeout before the absolute end it is IdleTimeout before that end, however
+	// late the session was used. For a remembered session it is the time of Remember, or earlier if LimitTo ends
+	// the session.
 	Created, AuthTime, LastUsed, Expires time.Time
 
 	decode func(key string, v any) error // a func, so that printing an Info prints no data
 }
 
-// Decode decodes the value of key, a device label, say, into what v points to. It gives
-// [ErrNoKey] when there is none, [ErrCorrupt] when the stored data cannot be read, or the
-// codec's error.
+// Decode decodes the value of key, a device label for instance, into what v points to. It returns [ErrNoKey] if there
+// is no value, [ErrCorrupt] if the stored data cannot be read, or the codec's error.
 func (i Info) Decode(key string, v any) error {
 	if i.decode == nil {
 		return noKey(key)
@@ -40,11 +39,12 @@ func (i Info) Decode(key string, v any) error {
 	return i.decode(key, v)
 }
 
-// UserSessions lists the live sessions on which user is signed in, the last used first. It
-// needs Config.UserIndex: without one, or with an empty user, it is an error. The index
-// follows the table by a moment, usually well under a second: a session that was signed in
-// just now can be missing. What is listed is read strongly.
-// Errors: [ErrTable], [ErrUnavailable].
+// UserSessions returns the live sessions on which user is signed in, the last used first. It needs Config.UserIndex;
+// without one, or with an empty user, it returns an error. The index follows the table by a moment, usually well
+// under a second, so a session that was signed in just now can be missing. The sessions in the list are read
+// consistently.
+//
+// Errors: [ErrTable], [ErrUnavailable], [ErrCredentials].
 func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err error) {
 	op := s.startMany(ctx, "user sessions")
 	defer func() { op.end(err) }()
@@ -64,8 +64,8 @@ func (s *Store) UserSessions(ctx context.Context, user string) (_ []Info, err er
 	return infos, nil
 }
 
-// eachOf calls f for the items that the index shows for user, page by page, but for those whose keys are
-// seen, to which it adds them. Each call has a Timeout of its own, since there may be many.
+// eachOf calls f for the items that the index shows for user, page by page, except those whose keys are in seen, to
+// which it adds the others. Each call to DynamoDB has its own Timeout, since there may be many.
 func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(r *protocol.Record, live bool) error) error {
 	switch {
 	case s.cfg.UserIndex == "":
@@ -134,18 +134,18 @@ func (s *Store) info(r *protocol.Record) Info {
 	}
 }
 
-// userPause is how long DestroyUser gives the index to follow the table.
+// userPause is how long DestroyUser waits for the index to follow the table.
 const userPause = time.Second
 
-// DestroyUser ends the live sessions on which user is signed in, but for those that keep
-// keeps; a nil keep keeps none. It tells how many it ended. Requests that are running on
-// them do not bring them back.
+// DestroyUser ends the sessions on which user is signed in, except those for which keep returns true; a nil keep
+// keeps none. It returns how many it has ended. Requests that are running on them do not bring them back.
 //
-// Since the index follows the table by a moment, it asks again until two answers in a row
-// show nothing new, a second apart, and so takes two to three seconds. A sign-in less than
-// the index's lag before the last answer can be missed. It needs Config.UserIndex. With a
-// request's context it stops when the client goes away: context.WithoutCancel prevents that.
-// Errors: [ErrTable], [ErrUnavailable]; what was ended before counts.
+// Since the index follows the table by a moment, DestroyUser asks again until two answers in a row show nothing new,
+// a second apart, and so takes two to three seconds. It can miss a sign-in within the lag of the index before the
+// last answer. It needs Config.UserIndex. With the context of a request, it stops when the client goes away;
+// context.WithoutCancel prevents that.
+//
+// Errors: [ErrTable], [ErrUnavailable], [ErrCredentials]. The sessions that were ended before an error are counted.
 func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bool) (ended int, err error) {
 	seen := map[string]bool{}
 	for redundant := 0; redundant < 2; {
@@ -167,7 +167,7 @@ func (s *Store) DestroyUser(ctx context.Context, user string, keep func(Info) bo
 	return ended, nil
 }
 
-// destroyPass ends what the index shows and seen has not. fresh reports whether there was any.
+// destroyPass ends the sessions that the index shows and seen does not have. fresh reports whether there were any.
 func (s *Store) destroyPass(ctx context.Context, user string, keep func(Info) bool, seen map[string]bool) (ended int, fresh bool, err error) {
 	op := s.startMany(ctx, "destroy user")
 	defer func() { op.end(err) }()
