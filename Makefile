@@ -23,6 +23,8 @@ help: ## Show this list
 test: lint vet gotest ## Check everything, as CI does
 
 gotest: ## Run all tests, on dynamotest and on DynamoDB Local
+	@echo 'Running all tests: about 15 minutes on two cores. The root package takes most of it, and prints nothing until it ends.'
+	@echo 'TIMEOUT ($(TIMEOUT)) limits each package.'
 	set -e; for module in . bench; do $(GO) test -C $$module -count=1 -run Allocations .; done # -race allocates as well
 	$(GO) build -o bin/idwatch ./internal/idwatch
 	$(LOCALDB) sh -ec 'for module in $(MODULES); do \
@@ -33,6 +35,7 @@ options: ## Run the tests with the options that change the calls to DynamoDB
 		$(GO) test -count=1 -parallel 4 -timeout $(TIMEOUT) . $$option; done'
 
 lint: ## Run the linters and check that go.mod and go.sum are tidy
+	@echo 'Running the linters: 1 to 3 minutes.'
 	set -e; for module in $(MODULES); do \
 		$(GO) mod tidy -C $$module -diff; \
 		$(call TOOL,$$module) golangci-lint run; done

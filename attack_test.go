@@ -452,24 +452,65 @@ func TestIDsAreNotCompared(t *testing.T) {
 func TestSecurityDocument(t *testing.T) {
 	text, err := os.ReadFile("SECURITY.md")
 	require.NoError(t, err)
-	var code strings.Builder
-	require.NoError(t, filepath.WalkDir(".", func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(name, "_test.go") {
-			return err
-		}
-		source, err := os.ReadFile(name)
-		code.Write(source)
-		return err
-	}))
+	_, code := goSources(t)
 	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)(?:/([^`]+))?`").FindAllStringSubmatch(string(text), -1)
 	require.Greater(t, len(named), 60)
 	for _, name := range named {
-		assert.Contains(t, code.String(), "func "+name[1]+"(", name[0])
+		assert.Contains(t, code, "func "+name[1]+"(", name[0])
 		if name[2] != "" {
-			assert.Contains(t, code.String(), `"`+name[2]+`"`, name[0])
+			assert.Contains(t, code, `"`+name[2]+`"`, name[0])
 		}
 	}
 	for _, s := range situations {
 		assert.Contains(t, string(text), "`TestSituations/"+s.name+"`")
 	}
+}
+
+// TestArchitectureDocument: docs/architecture.md names code and tests that are there.
+func TestArchitectureDocument(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	require.NoError(t, err)
+	_, table, ok := strings.Cut(string(text), "| promise | code | tests |\n")
+	require.True(t, ok)
+	table, _, _ = strings.Cut(table, "\n\n")
+	code, tests := goSources(t)
+	rows := strings.Split(table, "\n")[1:]
+	require.Greater(t, len(rows), 10)
+	quoted := regexp.MustCompile("`([^`]+)`")
+	for _, row := range rows {
+		cells := strings.Split(strings.Trim(row, "| "), " | ")
+		require.Len(t, cells, 3, row)
+		for _, m := range quoted.FindAllStringSubmatch(cells[1], -1) {
+			if strings.HasSuffix(m[1], ".go") {
+				assert.FileExists(t, m[1])
+				continue
+			}
+			of, name, _ := strings.Cut(m[1], ".")
+			method := regexp.MustCompile(`func \(\w* ?\*?` + of + `\) ` + name + `\(`)
+			function := regexp.MustCompile(`package ` + of + `\n(?s:.*)func ` + name + `\(`)
+			assert.True(t, method.MatchString(code) || function.MatchString(code), m[1])
+		}
+		for _, m := range quoted.FindAllStringSubmatch(cells[2], -1) {
+			assert.Contains(t, tests, "func "+m[1]+"(", row)
+		}
+	}
+}
+
+// goSources returns the text of all files of the module: the code, and the tests.
+func goSources(t *testing.T) (code, tests string) {
+	t.Helper()
+	var c, s strings.Builder
+	require.NoError(t, filepath.WalkDir(".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") {
+			return err
+		}
+		source, err := os.ReadFile(name)
+		if strings.HasSuffix(name, "_test.go") {
+			s.Write(source)
+		} else {
+			c.Write(source)
+		}
+		return err
+	}))
+	return c.String(), s.String()
 }
