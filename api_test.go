@@ -312,7 +312,7 @@ func TestAPIExamplesRun(t *testing.T) {
 	}
 }
 
-// exportedAPI gives what go doc shows, but for fields and interfaces' methods: Name and Type.Method.
+// exportedAPI returns what go doc shows, but for fields and interfaces' methods: Name and Type.Method.
 func exportedAPI(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
@@ -374,7 +374,7 @@ func examplesOfRoot(t *testing.T) []*ast.File {
 	return files
 }
 
-// usedIn gives the names that Examples use: Name for dynasession.Name, .Name for other
+// usedIn returns the names that Examples use: Name for dynasession.Name, .Name for other
 // selectors, and the Examples' own names.
 func usedIn(files []*ast.File) map[string]bool {
 	used := map[string]bool{}
@@ -406,7 +406,7 @@ func usedIn(files []*ast.File) map[string]bool {
 	return used
 }
 
-// readmeCode gives the code in README.md, blocks and spans; none as long as there is no README.md.
+// readmeCode returns the code in README.md, blocks and spans; none as long as there is no README.md.
 func readmeCode(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("README.md")
@@ -422,7 +422,7 @@ func readmeCode(t *testing.T) string {
 	return code.String()
 }
 
-// rootFiles gives the names of the package's files, or of its tests.
+// rootFiles returns the names of the package's files, or of its tests.
 func rootFiles(t *testing.T, tests bool) []string {
 	t.Helper()
 	all, err := filepath.Glob("*.go")

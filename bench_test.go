@@ -289,7 +289,7 @@ func (b *bareStore) sdkSave(ctx context.Context) error {
 	return err
 }
 
-// run gives a function that sends one request through h.
+// run returns a function that sends one request through h.
 func (b *bareStore) run(h http.Handler, cookie bool) func(context.Context) error {
 	r, _ := http.NewRequest(http.MethodGet, "https://shop.example.com/", http.NoBody)
 	if cookie {
@@ -328,7 +328,7 @@ func BenchmarkMiddleware(b *testing.B) {
 	}
 }
 
-// overLoopback is a store whose DynamoDB is a server on the loopback interface, which gives every
+// overLoopback is a store whose DynamoDB is a server on the loopback interface, which adds to every
 // GetItem the same item.
 func overLoopback(b *testing.B, data string) *dynasession.Store {
 	stub := newStub(data)
@@ -362,7 +362,7 @@ func BenchmarkLoopback(b *testing.B) {
 	}
 }
 
-// BenchmarkInFlight tells what the middleware holds for a request while its handler runs, in bytes
+// BenchmarkInFlight reports what the middleware holds for a request while its handler runs, in bytes
 // of heap.
 func BenchmarkInFlight(b *testing.B) {
 	const requests = 2000
@@ -383,7 +383,7 @@ func BenchmarkInFlight(b *testing.B) {
 	}
 }
 
-// inFlight gives what so many requests hold that have done what q does, and have not answered.
+// inFlight returns what so many requests hold that have done what q does, and have not answered.
 func inFlight(s *bareStore, q benchRequest, through func(http.Handler) http.Handler, requests int) uint64 {
 	var arrived, gone sync.WaitGroup
 	end := make(chan struct{})
@@ -405,7 +405,7 @@ func inFlight(s *bareStore, q benchRequest, through func(http.Handler) http.Hand
 	return held
 }
 
-// heapInUse gives the bytes of live objects.
+// heapInUse returns the bytes of live objects.
 func heapInUse() uint64 {
 	runtime.GC()
 	runtime.GC() // what the first one took out of pools

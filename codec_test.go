@@ -295,7 +295,7 @@ func TestJSONHugeCounts(t *testing.T) {
 	}
 }
 
-// TestJSONRoundTrip: Split(Join(v)) gives v again, in order, byte by byte, whoever encoded it.
+// TestJSONRoundTrip: Split(Join(v)) returns v again, in order, byte by byte, whoever encoded it.
 func TestJSONRoundTrip(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {

@@ -369,7 +369,7 @@ var (
 // notFromEnv are the fields that no text can set.
 var notFromEnv = map[string]bool{"Codec": true, "ErrorHandler": true, "Logger": true, "Observer": true}
 
-// leaves gives the fields of Config and of its parts, as Cookie.Name, by reflection: a new
+// leaves returns the fields of Config and of its parts, as Cookie.Name, by reflection: a new
 // field cannot be forgotten.
 func leaves(v reflect.Value, prefix string) map[string]reflect.Value {
 	out := map[string]reflect.Value{}

@@ -294,7 +294,7 @@ func FuzzCookie(f *testing.F) {
 			for _, other := range tickets[:i] {
 				require.NotEqual(t, other.id, sessionCookie.id)
 			}
-			// A browser gives back what it was given.
+			// A browser sends back what it got.
 			h := http.Header{}
 			c.write(h, cookieUpdate{action: cookieSet, id: sessionCookie.id, rev: max(rev, 0) >> 1})
 			sent, err := http.ParseSetCookie(h.Get("Set-Cookie"))

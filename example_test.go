@@ -252,7 +252,7 @@ func ExampleStore_CreateTable() {
 	// <nil>
 }
 
-// Open tells what is wrong with a table, and what to do.
+// Open reports what is wrong with a table, and what to do.
 func ExampleStore_Open() {
 	store, _ := dynasession.New(dynamotest.NewServer().Client(), dynasession.Config{Table: "carts"})
 	err := store.Open(context.Background())
@@ -299,7 +299,7 @@ func ExampleStore_Middleware() {
 }
 
 // Two stores, nested: a session for the browser, and a short one for what is precious. The
-// function Load gives the innermost's, the methods each store's own.
+// function Load returns the innermost's, the methods each store's own.
 func ExampleStore_Load() {
 	shop := exampleStore(dynasession.Config{Name: "shop"})
 	admin := exampleStore(dynasession.Config{Name: "admin", Lifetime: 15 * time.Minute})
@@ -380,7 +380,7 @@ func ExampleLoad_incorrect() {
 	// cookies: []
 }
 
-// Get gives a copy: changing it changes nothing, until it is set.
+// Get returns a copy: changing it changes nothing, until it is set.
 func ExampleGet() {
 	withSession(func(sess *dynasession.Session) {
 		sess.Set("cart", []string{"tea"})
@@ -788,7 +788,7 @@ func ExampleSaveHandler() {
 	// false <nil>
 }
 
-// Read gives the bytes that the codec made; no session, and one that has expired, are errors.
+// Read returns the bytes that the codec made; no session, and one that has expired, are errors.
 func ExampleStore_Read() {
 	store := exampleStore(dynasession.Config{})
 	ctx := context.Background()

@@ -303,12 +303,12 @@ func tryTroubles(t *testing.T, b *backend, cfg dynasession.Config, d deed, patie
 	}, (*faultScene).happen)
 }
 
-// ofKinds gives those that stand for all.
+// ofKinds returns those that stand for all.
 func ofKinds(all []trouble) []trouble {
 	return slices.DeleteFunc(slices.Clone(all), func(tr trouble) bool { return !tr.ofKind })
 }
 
-// with gives the backend with the client that tr meets.
+// with returns the backend with the client that tr meets.
 func (b *backend) with(tr *trouble) *backend {
 	if !tr.dawdles {
 		return b
@@ -401,7 +401,7 @@ func survives(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(h, w, r) })
 }
 
-// contents tells what the table has, beside when that ends: the data and the user of the one
+// contents reports what the table has, beside when that ends: the data and the user of the one
 // session, if there is one.
 func (sc *faultScene) contents() string {
 	sc.t.Helper()
@@ -427,7 +427,7 @@ func told(item map[string]types.AttributeValue) string {
 	return s
 }
 
-// opens tells what a browser's cookie opens.
+// opens reports what a browser's cookie opens.
 func (sc *faultScene) opens(br *browser) string {
 	sc.t.Helper()
 	if br.cookie() == "" {
@@ -495,7 +495,7 @@ func (sc *faultScene) happen(tr *trouble) {
 	sc.unlocks(old, now)
 }
 
-// idMoved tells whether the session's item is another than that of a browser's cookie.
+// idMoved reports whether the session's item is another than that of a browser's cookie.
 func (sc *faultScene) idMoved(old *browser) bool {
 	sum := sha256.Sum256([]byte(idOf(old)))
 	return attr(sc.item(), "id") != "session_"+hex.EncodeToString(sum[:])

@@ -176,7 +176,7 @@ func (c *callCounter) Do(r *http.Request) (*http.Response, error) {
 	return meddle(&call{op, string(body), c.next, r})
 }
 
-// take gives the operations since the last call.
+// take returns the operations since the last call.
 func (c *callCounter) take() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -331,7 +331,7 @@ func (b *browser) get(path string) *httptest.ResponseRecorder {
 	return b.do(context.Background(), path)
 }
 
-// ok expects a status of 200 and gives the body.
+// ok expects a status of 200 and returns the body.
 func (b *browser) ok(path string) string {
 	b.t.Helper()
 	w := b.get(path)

@@ -307,7 +307,7 @@ func (l life) equal(other life) bool {
 	return true
 }
 
-// written gives the life after a save.
+// written returns the life after a save.
 func (l life) written(e *event) life {
 	if e.eventual {
 		v := &version{id: l.id, contents: l.contents, save: e.nr, before: l.past}
@@ -319,7 +319,7 @@ func (l life) written(e *event) life {
 	return l
 }
 
-// shows tells whether a replica may answer so, which is no older than what e's cookie tells.
+// shows reports whether a replica may answer so, which is no older than what e's cookie tells.
 func (l life) shows(e *event) bool {
 	for v := l.past; v != nil; v = v.before {
 		if v.id == e.id && v.contents == e.seen {
@@ -367,7 +367,7 @@ type event struct {
 	visit    *visit // that it is of
 }
 
-// step tells whether e can happen in state, and what is then.
+// step reports whether e can happen in state, and what is then.
 func (e *event) step(state life) (bool, life) {
 	switch e.kind {
 	case isCreated:
@@ -597,7 +597,7 @@ func (h *history) run() *history {
 	return h
 }
 
-// waits for a time up to most. It tells whether the round goes on.
+// waits for a time up to most. It reports whether the round goes on.
 func waits(done <-chan struct{}, rng *rand.Rand, most time.Duration) bool {
 	select {
 	case <-done:

@@ -78,7 +78,7 @@ func TestNoHiddenInputs(t *testing.T) {
 				f, ok := n.Fun.(*ast.Ident)
 				assert.False(t, ok && slices.Contains([]string{"panic", "print", "println"}, f.Name), "%s calls %v", name, n.Fun)
 			case *ast.SelectorExpr:
-				if x, ok := n.X.(*ast.Ident); ok && name != "store.go" { // New gives the Store its clock
+				if x, ok := n.X.(*ast.Ident); ok && name != "store.go" { // New sets the clock of a Store
 					assert.NotContains(t, clocks[x.Name], n.Sel.Name, name)
 				}
 			}

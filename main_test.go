@@ -54,7 +54,7 @@ type hearing struct {
 	plain  map[string]bool
 }
 
-// runsOf gives the longest runs in text of bytes that are in set, of at least so many.
+// runsOf returns the longest runs in text of bytes that are in set, of at least so many.
 func runsOf(text string, set *[256]bool, least int) (runs []string) {
 	for i := 0; i < len(text); {
 		begin := i

@@ -252,7 +252,7 @@ func (m *modelSession) expiry() int64 {
 	return min(time.Now().Unix()+idle, m.until)
 }
 
-// save gives the error that is due.
+// save returns the error that is due.
 func (m *modelSession) save() error {
 	empty := len(m.vals)+len(m.flashes) == 0 && m.user == ""
 	now := time.Now().Unix()
@@ -729,7 +729,7 @@ func (r *storeRun) signIn(m *modelItem, user string) {
 	m.use()
 }
 
-// unused tells whether a sweep deletes m, which keeps what has expired for a minute.
+// unused reports whether a sweep deletes m, which keeps what has expired for a minute.
 // The expiry tells the last use to TouchAfter, but not where the absolute end has cut it.
 func (m *modelItem) unused(d time.Duration) bool {
 	now, latest := time.Now().Unix(), m.expires

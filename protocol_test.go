@@ -168,7 +168,7 @@ func (sc *scene) age() {
 	sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(10 * time.Minute) })
 }
 
-// in gives the time after d as an attribute.
+// in returns the time after d as an attribute.
 func in(d time.Duration) types.AttributeValue {
 	return num(strconv.FormatInt(time.Now().Add(d).Unix(), 10))
 }
@@ -216,7 +216,7 @@ func (sc *scene) nothingLeft(browsers ...*browser) {
 	assert.Empty(sc.t, items(sc.t, sc.b, sc.table), "after reading")
 }
 
-// around has f run around the next request of an operation. It loses the answer if f gives
+// around has f run around the next request of an operation. It loses the answer if f returns
 // an error, or does not apply.
 func (sc *scene) around(operation string, f func(apply func()) error) {
 	sc.aroundNth(operation, 1, f)
@@ -707,7 +707,7 @@ func (sc *scene) waitInVain() {
 	sc.failed(w, http.StatusServiceUnavailable, dynasession.ErrLocked)
 }
 
-// TestProtocolPHPHoldsTheLock: PHP's lock is a 1, which has no end. Who waits gives it one.
+// TestProtocolPHPHoldsTheLock: PHP's lock is a 1, which has no end. A request that waits sets one.
 func TestProtocolPHPHoldsTheLock(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b *backend) {
 		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: 100 * time.Millisecond, ForeignWriters: true})

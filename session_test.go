@@ -54,7 +54,7 @@ func splitValues(t *testing.T, data string) values {
 	return vals
 }
 
-// data gives the session's values as they show, as a JSON object.
+// data returns the session's values as they show, as a JSON object.
 func dataOf(t *testing.T, s *Session) string {
 	t.Helper()
 	s.mu.Lock()
@@ -125,7 +125,7 @@ func TestSessionSetGet(t *testing.T) {
 	assert.Equal(t, []string{"", "b", "z"}, s.Keys())
 }
 
-// TestGetGivesNoHalf: what fails in the middle gives the zero value, not what was read so far.
+// TestGetGivesNoHalf: if decoding fails in the middle, Get returns the zero value, not what was read so far.
 func TestGetGivesNoHalf(t *testing.T) {
 	type cart struct {
 		Items int
@@ -675,7 +675,7 @@ func TestChangeThen(t *testing.T) {
 		"put 1": func() change { return put("1") }, "put 2": func() change { return put("2") }, "drop": func() change { return drop },
 		"add a": func() change { return add("a") }, "add b": func() change { return add("b") },
 	}
-	// onto gives what one change after the other makes of a value; "" is none.
+	// onto returns what one change after the other makes of a value; "" is none.
 	onto := func(start string, changes ...change) string {
 		v := values{}
 		if start != "" {

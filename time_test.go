@@ -65,7 +65,7 @@ func inTime(t *testing.T, cfg dynasession.Config, f func(c *timed)) {
 	eachInTime(t, func(t *testing.T, b *backend) { f(newTimed(t, b, cfg)) })
 }
 
-// inBubble tells whether time can be measured: elsewhere the machine has other work too.
+// inBubble reports whether time can be measured: elsewhere the machine has other work too.
 func (c *timed) inBubble() bool { return c.server != nil }
 
 // stop lets time pass by pass alone, for the stores of c. In a bubble it does anyway.
@@ -1404,7 +1404,7 @@ func TestSweepKeepsToItsRate(t *testing.T) {
 	}
 }
 
-// signIn gives a browser of user's.
+// signIn returns a browser of user's.
 func (c *timed) signIn(user string) *browser {
 	c.t.Helper()
 	b := newBrowser(c.t, c.visit(c.store, app{
