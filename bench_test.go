@@ -328,8 +328,8 @@ func BenchmarkMiddleware(b *testing.B) {
 	}
 }
 
-// overLoopback is a store whose DynamoDB is a server on the loopback interface, which adds to every
-// GetItem the same item.
+// overLoopback is a store whose DynamoDB is a server on the loopback interface, which answers every
+// GetItem with the same item.
 func overLoopback(b *testing.B, data string) *dynasession.Store {
 	stub := newStub(data)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
