@@ -78,7 +78,7 @@ func (s *Store) write(ctx context.Context, c *checkout) (_ *result, err error) {
 // try sends the save once. It returns nil and nil if the save was refused and another try is worth it.
 func (a *attempt) try(ctx context.Context) (*result, error) {
 	s, now := a.store, a.store.now().Unix()
-	meta := a.pending.attrs(s.rules.Stamped(a.base.Meta, now), s.rules.Lifetime)
+	meta := a.attrs(s.rules.Stamped(a.base.Meta, now), s.rules.Lifetime)
 	end := s.rules.Extend(a.base, meta, now)
 	// Saving would store a session that is already over. If the loaded copy is over too, another request may have
 	// extended it: the condition decides.

@@ -69,7 +69,7 @@ func TestLoss(t *testing.T) {
 			var loaded sync.WaitGroup // all parallel requests have loaded their session
 			reached, leave := make(chan struct{}), make(chan struct{})
 			kept, name := 0, ""
-			server := httptest.NewTLSServer(lib.site(t, db, table, func(w http.ResponseWriter, r *http.Request, s session) {
+			server := httptest.NewTLSServer(lib.site(t, db, table, func(_ http.ResponseWriter, r *http.Request, s session) {
 				var err error
 				switch r.URL.Path {
 				case "/sign-in":

@@ -17,17 +17,17 @@ type Kind int
 const (
 	// Other is an error that this package has no name for.
 	Other Kind = iota
-	// Unavailable: DynamoDB did not answer, throttled, or failed. A write may have taken effect.
+	// Unavailable means that DynamoDB did not answer, throttled, or failed. A write may have taken effect.
 	Unavailable
-	// Credentials: AWS refuses the credentials, or there are none.
+	// Credentials means that AWS refuses the credentials, or that there are none.
 	Credentials
-	// NoTable: there is no such table or index.
+	// NoTable means that there is no such table or index.
 	NoTable
-	// OtherKeys: the table or the index has another key.
+	// OtherKeys means that the table or the index has another key.
 	OtherKeys
-	// TooLarge: the item would be larger than DynamoDB allows.
+	// TooLarge means that the item would be larger than DynamoDB allows.
 	TooLarge
-	// Unwritable: an attribute of the item has a type or value that this package does not write, so that no save can
+	// Unwritable means that an attribute of the item has a type or value that this package does not write, so that no save can
 	// take effect.
 	Unwritable
 )
@@ -90,7 +90,7 @@ func isConflict(err error) bool {
 
 // explain returns err, of an operation on the table, as an Error. AWS's error stays reachable by errors.As.
 func (t *Table) explain(op string, err error) error {
-	if foreign := (*foreignAnswer)(nil); errors.As(err, &foreign) {
+	if foreign := (*foreignError)(nil); errors.As(err, &foreign) {
 		return &Error{Kind: Unavailable, Op: op, Err: err}
 	}
 	if e := (*Error)(nil); errors.As(err, &e) {

@@ -57,7 +57,7 @@ func (t *Table) Send(ctx context.Context, stats *Stats, w Write) (Outcome, error
 	var call wire.Call
 	out, err := t.send(wire.Watch(ctx, &call), stats, &w)
 	stats.Unanswered = call.Unanswered
-	if foreign := (*foreignAnswer)(nil); errors.As(err, &foreign) {
+	if foreign := (*foreignError)(nil); errors.As(err, &foreign) {
 		stats.Unanswered = true // the write may be done
 	}
 	return out, err
@@ -67,11 +67,11 @@ func (t *Table) send(ctx context.Context, stats *Stats, w *Write) (out Outcome, 
 	var cost *types.ConsumedCapacity
 	switch w.op {
 	case opPut:
-		out, cost, err = t.put(ctx, w)
+		cost, err = t.put(ctx, w)
 	case opUpdate:
 		out, cost, err = t.update(ctx, w)
 	case opDelete:
-		out, cost, err = t.delete(ctx, w)
+		cost, err = t.delete(ctx, w)
 	case opTransact:
 		return t.transact(ctx, stats, w)
 	}
@@ -92,7 +92,7 @@ func (t *Table) send(ctx context.Context, stats *Stats, w *Write) (out Outcome, 
 
 const allOld = types.ReturnValuesOnConditionCheckFailureAllOld
 
-func (t *Table) put(ctx context.Context, w *Write) (Outcome, *types.ConsumedCapacity, error) {
+func (t *Table) put(ctx context.Context, w *Write) (*types.ConsumedCapacity, error) {
 	condition := w.condition()
 	out, err := t.client.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName:                           &t.name,
@@ -104,9 +104,9 @@ func (t *Table) put(ctx context.Context, w *Write) (Outcome, *types.ConsumedCapa
 		ReturnValuesOnConditionCheckFailure: allOld,
 	})
 	if err != nil {
-		return Outcome{}, nil, err
+		return nil, err
 	}
-	return Outcome{}, out.ConsumedCapacity, nil
+	return out.ConsumedCapacity, nil
 }
 
 func (t *Table) update(ctx context.Context, w *Write) (Outcome, *types.ConsumedCapacity, error) {
@@ -133,13 +133,13 @@ func (t *Table) update(ctx context.Context, w *Write) (Outcome, *types.ConsumedC
 		return Outcome{Item: t.columns.Record(out.Attributes)}, out.ConsumedCapacity, nil
 	}
 	if len(out.Attributes) == 0 {
-		return Outcome{}, nil, &foreignAnswer{"has no item"}
+		return Outcome{}, nil, &foreignError{"has no item"}
 	}
 	item, err := t.own(w.op, w.key, out.Attributes)
 	return Outcome{Item: item}, out.ConsumedCapacity, err
 }
 
-func (t *Table) delete(ctx context.Context, w *Write) (Outcome, *types.ConsumedCapacity, error) {
+func (t *Table) delete(ctx context.Context, w *Write) (*types.ConsumedCapacity, error) {
 	condition := w.condition()
 	in := &dynamodb.DeleteItemInput{
 		TableName:                 &t.name,
@@ -154,9 +154,9 @@ func (t *Table) delete(ctx context.Context, w *Write) (Outcome, *types.ConsumedC
 	}
 	out, err := t.client.DeleteItem(ctx, in)
 	if err != nil {
-		return Outcome{}, nil, err
+		return nil, err
 	}
-	return Outcome{}, out.ConsumedCapacity, nil
+	return out.ConsumedCapacity, nil
 }
 
 // transact does all parts of a write, or none.
@@ -240,17 +240,17 @@ func (t *Table) cancelled(w *Write, c *types.TransactionCanceledException, err e
 	return Outcome{}, t.explain(string(opTransact), err)
 }
 
-// foreignAnswer is an answer that does not belong to the call. A broken proxy or connection may answer with what another
+// foreignError is an answer that does not belong to the call. A broken proxy or connection may answer with what another
 // request has asked for: another user's session.
-type foreignAnswer struct{ what string }
+type foreignError struct{ what string }
 
-func (e *foreignAnswer) Error() string { return "the answer " + e.what }
+func (e *foreignError) Error() string { return "the answer " + e.what }
 
 // own returns the item of an answer if it is key's, or nil for no item.
 func (t *Table) own(op operation, key string, item map[string]types.AttributeValue) (*Record, error) {
 	r := t.columns.Record(item)
 	if r != nil && r.Key != key {
-		return nil, &Error{Kind: Unavailable, Op: string(op), Err: &foreignAnswer{"belongs to another request"}}
+		return nil, &Error{Kind: Unavailable, Op: string(op), Err: &foreignError{"belongs to another request"}}
 	}
 	return r, nil
 }
@@ -340,7 +340,7 @@ func (t *Table) Batch(ctx context.Context, stats *Stats, keys []string) ([]*Reco
 			for _, item := range items {
 				r := t.columns.Record(item)
 				if r == nil || !asked[r.Key] {
-					return nil, &Error{Kind: Unavailable, Op: op, Err: &foreignAnswer{"belongs to another request"}}
+					return nil, &Error{Kind: Unavailable, Op: op, Err: &foreignError{"belongs to another request"}}
 				}
 				found = append(found, r)
 			}

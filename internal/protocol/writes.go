@@ -252,9 +252,9 @@ func (w *Write) stamp(base, next *Record) (ends bool) {
 
 // setText sets an attribute if it has changed, or removes it if it is now "".
 func (w *Write) setText(name, value, was, is string) {
-	switch {
-	case is == was:
-	case is == "":
+	switch is {
+	case was:
+	case "":
 		w.remove = append(w.remove, name)
 	default:
 		w.set = append(w.set, name+" = "+value)
@@ -264,9 +264,9 @@ func (w *Write) setText(name, value, was, is string) {
 
 // setNumber sets an attribute if it has changed, or removes it if it is now 0.
 func (w *Write) setNumber(name, value string, was, is int64) {
-	switch {
-	case is == was:
-	case is == 0:
+	switch is {
+	case was:
+	case 0:
 		w.remove = append(w.remove, name)
 	default:
 		w.set = append(w.set, name+" = "+value)
@@ -533,7 +533,7 @@ func GhostSignIn(tombstone, named string, replaces bool, fresh *Record, now int6
 	return transaction(Create(fresh), moves, unused)
 }
 
-// ErrTaken: the new id of a renewal has an item already.
+// ErrTaken is returned by Renewed if the new id of a renewal has another item.
 var ErrTaken = errors.New("the new id is taken")
 
 // Renewed returns the outcome of a renewal to fresh for the old item: refused, with that item, or done. A renewal whose

@@ -80,7 +80,7 @@ func TestWrites(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	rows := map[string][]string{}
-	for _, line := range strings.Split(string(text), "\n") {
+	for line := range strings.SplitSeq(string(text), "\n") {
 		cells := strings.Split(strings.Trim(line, "| "), " | ")
 		if len(cells) == 4 && strings.HasSuffix(cells[1], "Item") {
 			rows[cells[0]] = cells[1:]

@@ -77,11 +77,10 @@ func (s *Sealer) encrypt(plain []byte, item string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, headerSize+aead.NonceSize(), headerSize+encryptedSize+len(plain))
-	out[0], out[1] = magic, formEncrypted
-	nonce := out[headerSize:]
+	out := append(make([]byte, 0, headerSize+encryptedSize+len(plain)), magic, formEncrypted)
+	nonce := out[headerSize : headerSize+aead.NonceSize()]
 	_, _ = rand.Read(nonce) // never fails
-	return aead.Seal(out, nonce, plain, associated(item)), nil
+	return aead.Seal(out[:headerSize+len(nonce)], nonce, plain, associated(item)), nil
 }
 
 // Open returns what Seal was called with. With Keys it refuses data that is not encrypted: otherwise anyone who can write

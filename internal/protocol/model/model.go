@@ -1,4 +1,4 @@
-// Package protocol checks the storage protocol by trying all interleavings of a few requests within small
+// Package model checks the storage protocol by trying all interleavings of a few requests within small
 // bounds: lost answers, lost responses, late copies, steps of the clock. It is written from the protocol, and
 // knows nothing of the code that keeps it.
 //
