@@ -11,10 +11,10 @@ import (
 	"github.com/dynasession/dynasession"
 )
 
-// Lookup gives the value at a dotted path, as CakePHP reads it: "Auth.User.id" is
-// $_SESSION['Auth']['User']['id']. A part may name the key of an array, a property of an
-// object, a field of CakePHP's entities, or an element of an ArrayObject or ArrayIterator, as PHP 7.4 and later
-// serialize them. Like CakePHP it gives no null. It gives false when there is nothing, or nothing that decodes as a T.
+// Lookup returns the value at a dotted path, as CakePHP reads it: "Auth.User.id" is $_SESSION['Auth']['User']['id'].
+// A part of the path may name the key of an array, a property of an object, a field of CakePHP's entities, or an
+// element of an ArrayObject or ArrayIterator, as PHP 7.4 and later serialize them. Like CakePHP, Lookup does not
+// return null. It returns false if there is nothing at the path, or nothing that decodes as a T.
 func Lookup[T any](s *dynasession.Session, path string) (T, bool) {
 	var v, zero T
 	key, rest, dotted := strings.Cut(path, ".")
@@ -28,15 +28,15 @@ func Lookup[T any](s *dynasession.Session, path string) (T, bool) {
 	return v, true
 }
 
-// lookup is what unmarshal looks for instead of decoding the whole value.
+// lookup makes unmarshal look for a part of the value instead of decoding it as a whole.
 type lookup struct {
 	path  []string
 	into  any
 	found bool
 }
 
-// entityFields are the properties in which the entities of CakePHP 3, and of later ones, keep what they
-// show as array elements.
+// entityFields are the properties in which the entities of CakePHP 3, and of later versions, keep what they show as
+// array elements.
 var entityFields = []string{"_properties", "_fields"}
 
 func (d *decoder) lookup(pos int, l *lookup) error {
@@ -59,7 +59,7 @@ func (d *decoder) lookup(pos int, l *lookup) error {
 	return err
 }
 
-// element gives where the value begins that a part of a path names in t; -1 for none.
+// element returns where the value that a part of a path names in t begins; -1 for none.
 func (d *decoder) element(t *token, part string) int {
 	for left := arrayObjects; ; left-- {
 		elements, ok := d.arrayObject(t)
@@ -83,12 +83,12 @@ func (d *decoder) element(t *token, part string) int {
 	return d.member(t, part)
 }
 
-// arrayObjects is how many ArrayObjects may hold one another: bad data has them without end.
+// arrayObjects is how many ArrayObjects may hold one another. Bad data has them without end.
 const arrayObjects = 8
 
-// arrayObject gives where the elements of t are, if that is an ArrayObject, an ArrayIterator, or of a class made of
-// them: all have the keys 0 to 3, of flags, elements, properties, and the iterator's class. The last may be missing, but
-// then other classes look the same.
+// arrayObject returns where the elements of t are, if t is an ArrayObject, an ArrayIterator, or of a subclass of
+// them: all have the keys 0 to 3, for flags, elements, properties, and the iterator's class. The last one may be
+// missing, but then other classes look the same.
 func (d *decoder) arrayObject(t *token) (elements int, ok bool) {
 	if t.kind != 'O' || t.n != 4 && (t.n != 3 || string(t.text) != "ArrayObject" && string(t.text) != "ArrayIterator") {
 		return 0, false
@@ -119,7 +119,7 @@ func (d *decoder) arrayObject(t *token) (elements int, ok bool) {
 
 var errNoArrayObject = errors.New("phpsession: no ArrayObject")
 
-// head gives the token at pos, or of what a reference there leads to.
+// head returns the token at pos, or the one that a reference there leads to.
 func (d *decoder) head(pos int) (t token, err error) {
 	for range 3 { // an R may name an r
 		if t, err = d.next(pos); err != nil || t.kind != 'R' && t.kind != 'r' {
@@ -132,7 +132,7 @@ func (d *decoder) head(pos int) (t token, err error) {
 	return t, expected(t.start, "the number of a value")
 }
 
-// member gives where the value of a path of keys in t begins; -1 for none.
+// member returns where the value at a path of keys in t begins; -1 for none.
 func (d *decoder) member(t *token, path ...string) int {
 	if !t.nested() {
 		return -1
@@ -154,7 +154,7 @@ func (d *decoder) member(t *token, path ...string) int {
 	return d.member(&inner, path[1:]...)
 }
 
-// isKey tells whether k, a key of t, is called name.
+// isKey reports whether k, a key of t, is called name.
 func isKey(t, k *token, name string) bool {
 	if t.kind == 'a' && k.kind == 's' && !k.escaped {
 		return string(k.text) == name // without making a string
@@ -197,7 +197,7 @@ func KeepAlive(s *dynasession.Session, age time.Duration) {
 	})
 }
 
-// seconds gives the time that Config.time holds: an int, or digits, which CakePHP takes for an int.
+// seconds returns the time that Config.time holds: an int, or digits, which CakePHP takes for an int.
 func seconds(v any) (n int64, ok bool) {
 	switch v := v.(type) {
 	case int64:

@@ -29,11 +29,11 @@ func (PHP) Marshal(v any) ([]byte, error) { return marshal(v, maxDepth) }
 // Unmarshal decodes data into what v points to. The package's doc says how.
 func (PHP) Unmarshal(data []byte, v any) error { return unmarshal(data, v) }
 
-// Join makes the session's data of its values.
+// Join returns the session's data.
 func (PHP) Join(values []dynasession.KeyValue) ([]byte, error) { return formatPHP.join(values) }
 
-// Split takes the session's data apart. Of a key that is there twice the last value counts, at
-// the first one's place, as in PHP.
+// Split returns the values of the session's data. If a key is there twice, the last value counts, at the place of the
+// first, as in PHP.
 func (PHP) Split(data []byte) ([]dynasession.KeyValue, error) { return formatPHP.split(data) }
 
 // Marshal encodes v as PHP's serialize does. The package's doc says how.
@@ -42,13 +42,13 @@ func (PHPSerialize) Marshal(v any) ([]byte, error) { return marshal(v, maxDepth-
 // Unmarshal decodes data into what v points to. The package's doc says how.
 func (PHPSerialize) Unmarshal(data []byte, v any) error { return unmarshal(data, v) }
 
-// Join makes the session's data of its values. A key like "7" becomes an int, as in PHP.
+// Join returns the session's data. A key like "7" becomes an int, as in PHP.
 func (PHPSerialize) Join(values []dynasession.KeyValue) ([]byte, error) {
 	return formatSerialize.join(values)
 }
 
-// Split takes the session's data apart. Of a key that is there twice the last value counts, at
-// the first one's place, as in PHP. Int keys are given as their digits.
+// Split returns the values of the session's data. If a key is there twice, the last value counts, at the place of the
+// first, as in PHP. Int keys are returned as their digits.
 func (PHPSerialize) Split(data []byte) ([]dynasession.KeyValue, error) {
 	return formatSerialize.split(data)
 }
@@ -59,13 +59,13 @@ func (PHPBinary) Marshal(v any) ([]byte, error) { return marshal(v, maxDepth) }
 // Unmarshal decodes data into what v points to. The package's doc says how.
 func (PHPBinary) Unmarshal(data []byte, v any) error { return unmarshal(data, v) }
 
-// Join makes the session's data of its values.
+// Join returns the session's data.
 func (PHPBinary) Join(values []dynasession.KeyValue) ([]byte, error) {
 	return formatBinary.join(values)
 }
 
-// Split takes the session's data apart. Of a key that is there twice the last value counts, at
-// the first one's place, as in PHP.
+// Split returns the values of the session's data. If a key is there twice, the last value counts, at the place of the
+// first, as in PHP.
 func (PHPBinary) Split(data []byte) ([]dynasession.KeyValue, error) { return formatBinary.split(data) }
 
 // format is what sets the three formats apart: how keys are written, and whether the session is a

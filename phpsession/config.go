@@ -15,13 +15,13 @@ const (
 	lease           = 7 * time.Second            // below max_lock_wait_time, 10 s
 )
 
-// Config gives the settings that a table needs which PHP writes too. name is
-// PHP's session.name: "PHPSESSID", which "" stands for, or "CAKEPHP" and so on.
+// Config returns the settings that a table needs which PHP writes too. name is PHP's session.name: "PHPSESSID", which
+// is also the meaning of "", or "CAKEPHP", for instance.
 //
-// They are PHP's defaults, and a LockLease of 7 s. Where the PHP side has others, change
+// They are PHP's defaults, and a LockLease of 7 s. If the PHP side has other settings, change
 //
 //	Table            table_name
-//	IdleTimeout      session_lifetime, or session.gc_maxlifetime; set TouchAfter along, if at all
+//	IdleTimeout      session_lifetime, or session.gc_maxlifetime; if TouchAfter is set, change it too
 //	Codec            session.serialize_handler: PHP{}, PHPSerialize{}, PHPBinary{}
 //	BinaryData       data_attribute_type: true for "binary"
 //	Attributes       hash_key, data_attribute, session_lifetime_attribute
@@ -30,12 +30,12 @@ const (
 //	LockLease        less than max_lock_wait_time: PHP waits no longer for a Go process that has died
 //	Cookie           session.cookie_domain, _path, _samesite; Insecure for a site on plain HTTP
 //
-// Ids are stored as PHP does, as they are: whoever reads the table can take over sessions.
-// Nothing is compressed or encrypted. PHP knows no end of a session but that of
-// its idle time, so Lifetime is set to 100 years: lower it for an end that Go's requests enforce.
+// Ids are stored as they are, as PHP stores them: anyone who can read the table can take over every session. Nothing
+// is compressed or encrypted. PHP knows no end of a session but its idle time, so Lifetime is set to 100 years. Set a
+// lower one for an end that Go's requests enforce.
 //
-// The cookie has PHP's name, path and lifetime. It is Secure, HttpOnly and SameSite=Lax, which PHP's is
-// only if session.cookie_secure and so on say so: set these.
+// The cookie has PHP's name, path and lifetime. It is Secure, HttpOnly and SameSite=Lax. PHP's cookie has these
+// attributes only if session.cookie_secure and so on are set: set them.
 func Config(name string) dynasession.Config {
 	if name == "" {
 		name = defaultName

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// decoder decodes one value, which it has checked before. Of a group, it has not checked what references
-// lead to: that may be anything.
+// decoder decodes one value, which it has checked before. In a group it has not checked what references lead to: that
+// may be anything.
 type decoder struct {
 	lexer
 	refs  []reference  // of a value with references that are numbers
@@ -118,7 +118,7 @@ func (d *decoder) unwind(t *token) error {
 	return nil
 }
 
-// target gives the offset of what a reference names.
+// target returns the offset of what a reference names.
 func (d *decoder) target(t *token) (int, error) {
 	switch {
 	case t.global && t.n < len(d.data):
@@ -136,8 +136,8 @@ func (d *decoder) target(t *token) (int, error) {
 	return d.refs[i].to, nil
 }
 
-// room is how much to make ready for n pairs. In values that share, n may be wrong. Where references have led, the
-// same pairs may be begun again at each level, and none of them ended.
+// room returns how much room to make for n pairs. In values that share, n may be wrong. Behind references, the same
+// pairs may be begun again at each level, and none of them ended.
 func (d *decoder) room(n int) int {
 	if d.shared || d.following > 0 {
 		return min(n, 16)
@@ -159,7 +159,7 @@ var (
 	typeText    = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// value decodes the value at pos, under depth others, and gives its end.
+// value decodes the value at pos, inside depth others, and returns its end.
 func (d *decoder) value(pos, depth int, rv reflect.Value) (end int, err error) {
 	switch rv.Type() {
 	case typeValue:
@@ -221,7 +221,7 @@ func (d *decoder) follow(t *token, depth int, rv reflect.Value) error {
 	return err
 }
 
-// mismatch tells that t is nothing for a Go type.
+// mismatch returns the error of a t that does not decode as a Go type.
 func mismatch(t *token, typ reflect.Type) error {
 	what := map[byte]string{
 		'N': "null", 'b': "a bool", 'i': "an int", 'd': "a float", 's': "a string",
@@ -330,7 +330,7 @@ func wholeNumber(text string) (*big.Int, bool) {
 	return r.Num(), true
 }
 
-// floatText is PHP's string of a float, with its default precision of 14 digits.
+// floatText returns PHP's string of a float, with its default precision of 14 digits.
 func floatText(f float64) string {
 	switch {
 	case math.IsNaN(f):
@@ -363,13 +363,13 @@ func (e *textError) Error() string {
 
 func (e *textError) Unwrap() error { return e.cause }
 
-// parseInt is saturated, as PHP's.
+// parseInt returns a saturated integer, as PHP does.
 func parseInt(digits []byte) int64 {
 	n, _ := strconv.ParseInt(string(digits), 10, 64) // out of range is the only error
 	return n
 }
 
-// parseFloat gives infinity for what is too large, as PHP's.
+// parseFloat returns infinity for what is too large, as PHP does.
 func parseFloat(digits []byte) float64 {
 	f, _ := strconv.ParseFloat(string(digits), 64) // out of range is the only error
 	return f
@@ -397,7 +397,7 @@ func (d *decoder) pairs(t *token, depth int, rv reflect.Value) (end int, err err
 	return 0, mismatch(t, rv.Type())
 }
 
-// each calls f with the keys of t's pairs, and where the values begin. f gives their ends.
+// each calls f with the keys of t's pairs, and with where their values begin. f returns where they end.
 func (d *decoder) each(t *token, f func(k *token, pos int) (int, error)) (end int, err error) {
 	pos := t.end
 	for range t.n {
@@ -475,7 +475,7 @@ func (d *decoder) mapping(t *token, depth int, rv reflect.Value) (end int, err e
 	return end, err
 }
 
-// setKey sets the key of a map, of any, string or integer type.
+// setKey sets the key of a map, of type any or of a string or integer type. It reports whether it can.
 func setKey(rv reflect.Value, key any) bool {
 	switch n, isInt := key.(int64); {
 	case rv.Type() == typeAny:
@@ -492,7 +492,7 @@ func setKey(rv reflect.Value, key any) bool {
 	return true
 }
 
-// pairKey gives the key of a pair of t: an int64 or string.
+// pairKey returns the key of a pair of t: an int64 or string.
 func pairKey(t, k *token) any {
 	if k.kind == 'i' {
 		return parseInt(k.text)
@@ -506,7 +506,7 @@ func pairKey(t, k *token) any {
 	return s
 }
 
-// propertyName gives the plain name of an object's property; another key as it is.
+// propertyName returns the plain name of an object's property, and any other key as it is.
 func propertyName(t *token, key any) any {
 	if t.kind != 'O' {
 		return key
@@ -536,7 +536,7 @@ func (d *decoder) structure(t *token, depth int, rv reflect.Value) (end int, err
 	})
 }
 
-// makeField gives a field of a struct that is embedded through pointers, and makes what is missing.
+// makeField returns a field of a struct that is embedded through pointers, and makes what is missing.
 func makeField(rv reflect.Value, index []int) reflect.Value {
 	for _, i := range index {
 		if rv.Kind() == reflect.Pointer {
@@ -550,7 +550,7 @@ func makeField(rv reflect.Value, index []int) reflect.Value {
 	return rv
 }
 
-// skip gives the end of the value at pos, below depth others that are skipped.
+// skip returns the end of the value at pos, inside depth others that are skipped.
 func (d *decoder) skip(pos, depth int) (end int, err error) {
 	if end = d.ends[pos]; end > 0 {
 		return end, nil
@@ -602,7 +602,7 @@ func (d *decoder) time(t *token, depth int, rv reflect.Value) (end int, err erro
 	return end, nil
 }
 
-// any decodes into what Go has: see the package's doc.
+// any decodes into the types that Go has for it: see the package's doc.
 func (d *decoder) any(t *token, depth int) (v any, end int, err error) {
 	switch t.kind {
 	case 'a':
@@ -616,7 +616,7 @@ func (d *decoder) any(t *token, depth int) (v any, end int, err error) {
 	}
 }
 
-// scalarOf gives the Go value of a null, bool, int, float or string.
+// scalarOf returns the Go value of a null, bool, int, float or string.
 func scalarOf(t *token) any {
 	switch t.kind {
 	case 'b':
@@ -688,8 +688,8 @@ func (d *decoder) fixed(pos, depth int, rv reflect.Value) (end int, err error) {
 	return 0, mismatch(&t, rv.Type())
 }
 
-// fill decodes the value at pos into x, whatever it is. If it is a reference, x is a
-// copy of what that names: only pairs can share.
+// fill decodes the value at pos into x, whatever it is. If it is a reference, x becomes a copy of what that names:
+// only pairs can share.
 func (d *decoder) fill(pos, depth int, x *Value) (end int, err error) {
 	t, err := d.next(pos)
 	if err != nil {
@@ -717,7 +717,7 @@ func (d *decoder) fill(pos, depth int, x *Value) (end int, err error) {
 	return t.end, err
 }
 
-// pointer gives the Value at pos: the one that is known already, if references have led there.
+// pointer returns the Value at pos: the one that is known already, if references have led there.
 func (d *decoder) pointer(pos, depth int) (v *Value, end int, err error) {
 	t, err := d.next(pos)
 	if err != nil {
@@ -833,8 +833,8 @@ func (d *decoder) object(t *token, depth int, x *Value) (end int, err error) {
 	return end, err
 }
 
-// treePairs decodes the pairs of an array or object. Of a key that is there twice the last value counts, at
-// the first one's place.
+// treePairs decodes the pairs of an array or object. If a key is there twice, the last value counts, at the place of
+// the first.
 func (d *decoder) treePairs(t *token, depth int) (out []Pair, end int, err error) {
 	out = make([]Pair, 0, d.room(t.n))
 	var known keyIndex

@@ -89,7 +89,7 @@ func appendDigits(out []byte, f float64) []byte {
 	return strconv.AppendInt(out, int64(exponent), 10)
 }
 
-// arrayInt gives the int that a string key is in a PHP array.
+// arrayInt returns the int that a string key is in a PHP array, and reports whether it is one.
 func arrayInt(key string) (int64, bool) {
 	if key == "" || len(key) > len("-9223372036854775808") {
 		return 0, false
@@ -146,7 +146,7 @@ func (e *encoder) any(v any, depth int) error {
 	return nil
 }
 
-// byValue writes an Object, Custom or Enum. The zero value is what null decodes as.
+// byValue writes an Object, Custom or Enum. The zero value is written as null, which decodes as the zero value.
 func (e *encoder) byValue(v any, depth int) error {
 	if reflect.ValueOf(v).IsZero() {
 		e.null()
@@ -359,7 +359,7 @@ func (e *encoder) reflected(rv reflect.Value, depth int) error {
 
 var typeMarshal = reflect.TypeFor[encoding.TextMarshaler]()
 
-// textMarshaler gives the TextMarshaler that rv is, or that a pointer to it is: as such a value decodes; nil for none.
+// textMarshaler returns the TextMarshaler that rv is, or that a pointer to it is, or nil.
 func textMarshaler(rv reflect.Value) encoding.TextMarshaler {
 	pointer := rv.Kind() == reflect.Pointer
 	switch {

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// field is a struct's field as PHP sees it.
+// field is a field of a struct as PHP sees it.
 type field struct {
 	name      string
 	index     []int
@@ -22,8 +22,8 @@ type fields struct {
 
 var fieldCache sync.Map // of *fields, by reflect.Type
 
-// fieldsOf gives the exported fields of a struct. Of two with one name, the less deeply embedded
-// counts, and then the first.
+// fieldsOf returns the exported fields of a struct. If two have one name, the less deeply embedded one counts, and
+// otherwise the first.
 func fieldsOf(t reflect.Type) *fields {
 	if f, ok := fieldCache.Load(t); ok {
 		return f.(*fields)
@@ -58,8 +58,8 @@ func isStruct(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct
 }
 
-// reachable tells whether a field can be set: not through an embedded pointer that is unexported, nor
-// through an embedded struct that has a name of its own.
+// reachable reports whether a field can be set: it is not behind an embedded pointer that is unexported, nor in an
+// embedded struct that has a name of its own.
 func reachable(t reflect.Type, index []int) bool {
 	return !slices.ContainsFunc(index[:len(index)-1], func(i int) bool {
 		if t.Kind() == reflect.Pointer {
@@ -72,7 +72,7 @@ func reachable(t reflect.Type, index []int) bool {
 	})
 }
 
-// find gives the number of the field for a key of t; -1 for none.
+// find returns the number of the field for a key of t; -1 for none.
 func (f *fields) find(t, k *token) int {
 	var i int
 	var ok bool

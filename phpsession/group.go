@@ -12,7 +12,7 @@ import (
 // Keys that share.
 //
 // PHP numbers the values of a whole session, and R:n; and r:n; name one by its number, also from another
-// key. Split gives each key a value that stands by itself, so that it can be decoded
+// key. Split makes a value for each key that stands by itself, so that it can be decoded
 // alone, compared, and joined with others that have changed.
 //
 // A value without references, or with some to itself only, is what PHP's serialize would make of it
@@ -39,7 +39,7 @@ const maxShared = 1<<31 - 1
 
 func isGroup(value []byte) bool { return len(value) > 0 && value[0] == groupMark }
 
-// groupValue gives the lexer of a value of a group, and where in it the value begins.
+// groupValue returns the lexer of a value of a group, and where in it the value begins.
 func groupValue(value []byte) (l lexer, start int, err error) {
 	end := len(value) - groupTail
 	if end <= groupHead || len(value) > maxShared || value[0] != groupMark || value[end] != groupMark {
@@ -52,8 +52,8 @@ func groupValue(value []byte) (l lexer, start int, err error) {
 	return lexer{data: value[:end], shared: true}, int(n), nil
 }
 
-// groupSeed makes IDs that are good for this process, in which all values are: of the same session the
-// same, so that values compare, and none that data can be made for.
+// groupSeed makes IDs that are good for this process, in which all values are. The same group always gets the same
+// ID, so that its values are equal, and nobody can make data for a given ID.
 var groupSeed = maphash.MakeSeed()
 
 // appendHex appends n in so many digits.
@@ -75,7 +75,7 @@ type groupBuilder struct {
 	buf []byte
 }
 
-// build gives the members of a set their values.
+// build makes the values of the members of a set.
 func (b *groupBuilder) build(members []member, set []int, out []dynasession.KeyValue) error {
 	size := groupHead
 	for _, i := range set {
@@ -132,7 +132,7 @@ func (b *groupBuilder) add(m *member) {
 	b.buf = appendTail(b.buf, start)
 }
 
-// group is what a joiner knows of a group. What it has written is named by its number from then on.
+// group is what a joiner knows of a group. What it has written is referred to by its number from then on.
 type group struct {
 	lexer
 	value  []byte  // the longest that there is
@@ -169,7 +169,7 @@ func (g *group) init() error {
 	}
 }
 
-// check notes where values begin and end. What references name must have begun before.
+// check notes where values begin and end. What a reference names must have begun before it.
 func (g *group) check(pos, depth int) (end int, err error) {
 	if end, err = g.checkValue(pos, depth); err == nil {
 		g.ends[pos] = int32(end)

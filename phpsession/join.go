@@ -21,8 +21,7 @@ type joiner struct {
 	changes changes // of a value that is written alone
 }
 
-// join writes values in order. Each is checked, since what is wrong in one would change what PHP
-// reads of the others.
+// join writes values in order. It checks each, since an error in one would change what PHP reads of the others.
 func (f *format) join(values []dynasession.KeyValue) ([]byte, error) {
 	size := len("a:1000000:{}")
 	for i := range values {
@@ -122,7 +121,7 @@ func (j *joiner) member(value []byte, all []dynasession.KeyValue) error {
 	return err
 }
 
-// findGroups gives the groups of values, with the longest value of each.
+// findGroups returns the groups of values, with the longest value of each.
 func findGroups(values []dynasession.KeyValue) map[string]*group {
 	groups := map[string]*group{}
 	for _, kv := range values {
@@ -137,9 +136,8 @@ func findGroups(values []dynasession.KeyValue) map[string]*group {
 	return groups
 }
 
-// shared writes the value at pos of a group: in full the first time, as a reference
-// from then on. So a key whose sharers have changed gets a value of its own, and
-// nothing is written twice.
+// shared writes the value at pos of a group: in full the first time, and as a reference from then on. So a key whose
+// sharers have changed gets its own value, and nothing is written twice.
 func (j *joiner) shared(g *group, pos, depth int) (end int, err error) {
 	t, err := g.next(pos)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 // maxDepth is how deep PHP reads: its unserialize_max_depth.
 const maxDepth = 4096
 
-// A SyntaxError tells where session data is malformed, and what belongs there. It
-// holds nothing of the data.
+// A SyntaxError says where session data is malformed, and what was expected there. It holds nothing of the data.
 type SyntaxError struct {
 	Offset   int // in the data of Split, or in the value of Unmarshal
 	Expected string
@@ -27,8 +26,7 @@ func (e *SyntaxError) Error() string {
 
 func expected(offset int, what string) error { return &SyntaxError{offset, what} }
 
-// A token is the head of a value: all of it, but for what is in the braces of an array or
-// an object.
+// A token is the head of a value: all of it, except what is in the braces of an array or an object.
 type token struct {
 	kind    byte // as on the wire, but 's' for 'S' too
 	escaped bool // of 'S': text has \hh for a byte
@@ -42,23 +40,23 @@ type token struct {
 
 func (t *token) nested() bool { return t.kind == 'a' || t.kind == 'O' }
 
-// level tells whether PHP counts t as one of the levels that it reads: an empty array is none.
+// level reports whether PHP counts t as one of the levels that it reads. An empty array is none.
 func (t *token) level() bool { return t.kind == 'O' || t.kind == 'a' && t.n > 0 }
 
 func (t *token) isObject() bool { return t.kind == 'O' || t.kind == 'C' || t.kind == 'E' }
 
-// lexer reads tokens. It takes any bytes, and never reads past them.
+// lexer reads tokens. It accepts any bytes, and never reads past them.
 type lexer struct {
 	data   []byte
 	shared bool // references are written as offsets: R:@12;
 }
 
-// at tells whether s is what follows at pos.
+// at reports whether s follows at pos.
 func (l *lexer) at(pos int, s string) bool {
 	return len(l.data)-pos >= len(s) && string(l.data[pos:pos+len(s)]) == s
 }
 
-// digits reads an unsigned number, which ends at end. It is saturated, and at pos there may be none.
+// digits reads an unsigned number, which ends at end. The number is saturated. There may be no digits at pos.
 func (l *lexer) digits(pos int) (n, end int) {
 	for ; pos < len(l.data); pos++ {
 		c := l.data[pos] - '0'
@@ -74,7 +72,7 @@ func (l *lexer) digits(pos int) (n, end int) {
 	return n, pos
 }
 
-// number is digits, which must be there, and what must follow them.
+// number reads digits, which must be there, and what must follow them.
 func (l *lexer) number(pos int, what, after string) (n, end int, err error) {
 	n, end = l.digits(pos)
 	if end == pos {
@@ -150,7 +148,7 @@ func (l *lexer) scalar(t *token, pos, end int, what string) error {
 	return nil
 }
 
-// integer gives the end of [+-]?[0-9]+ at pos; pos for none.
+// integer returns the end of [+-]?[0-9]+ at pos; pos for none.
 func (l *lexer) integer(pos int) int {
 	first := pos
 	if l.at(first, "-") || l.at(first, "+") {
@@ -162,7 +160,7 @@ func (l *lexer) integer(pos int) int {
 	return pos
 }
 
-// float gives the end of a float at pos; pos for none.
+// float returns the end of a float at pos; pos for none.
 func (l *lexer) float(pos int) int {
 	for _, word := range []string{"NAN", "INF", "-INF"} {
 		if l.at(pos, word) {
@@ -191,7 +189,7 @@ func (l *lexer) float(pos int) int {
 	return end
 }
 
-// quoted reads a length and as many bytes in quotes, and what must follow.
+// quoted reads a length, as many bytes in quotes, and what must follow.
 func (l *lexer) quoted(pos int, what, length, after string) (text []byte, end int, err error) {
 	n, begin, err := l.number(pos, length, `:"`)
 	if err != nil {
@@ -212,7 +210,7 @@ func (l *lexer) str(t *token, pos int) (err error) {
 	return err
 }
 
-// escaped reads an S string, whose length is that of the bytes that it stands for.
+// escaped reads an S string. Its length is that of the bytes that it stands for.
 func (l *lexer) escaped(t *token, pos int) error {
 	n, begin, err := l.number(pos, "the length of a string", `:"`)
 	if err != nil {
@@ -253,7 +251,7 @@ func unhex(c byte) int {
 	return -1
 }
 
-// bytes gives a string's bytes.
+// bytes returns the bytes of a string.
 func (t *token) bytes() []byte {
 	if !t.escaped {
 		return t.text
@@ -273,8 +271,7 @@ func (t *token) bytes() []byte {
 // minPair is the size of the smallest pair: i:0;N;
 const minPair = 6
 
-// fits refuses counts that the rest of the data cannot hold, before anybody makes room
-// for them.
+// fits refuses counts that the rest of the data cannot hold, before anybody makes room for them.
 func (l *lexer) fits(t *token, pos int) error {
 	if limit := (len(l.data) - t.end) / minPair; t.n > limit {
 		return expected(pos, fmt.Sprintf("a count of at most %d, for which there is room", limit))
@@ -330,10 +327,11 @@ func (l *lexer) object(t *token, pos int) (err error) {
 	return nil
 }
 
-// isObjectClass tells whether PHP takes name for the class of an object. An enum's may also begin with a backslash.
+// isObjectClass reports whether PHP accepts name as the class of an object. The class of an enum may also begin with
+// a backslash.
 func isObjectClass[T string | []byte](name T) bool { return isClass(name) && name[0] != '\\' }
 
-// isClass tells whether PHP takes name for a class.
+// isClass reports whether PHP accepts name as a class.
 func isClass[T string | []byte](name T) bool {
 	for i := range len(name) {
 		c := name[i]

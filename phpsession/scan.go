@@ -9,8 +9,7 @@ type scanner struct {
 	refs  int // R and r that were met
 }
 
-// value checks the value at pos, below depth others, and gives its end. It does not look at what
-// references name.
+// value checks the value at pos, inside depth others, and returns its end. It does not look at what references name.
 func (s *scanner) value(pos, depth int) (end int, err error) {
 	t, err := s.next(pos)
 	if err != nil {
@@ -86,14 +85,14 @@ func newResolver(l lexer, slots, refs int) *resolver {
 	return &resolver{lexer: l, slots: make([]slot, 1, slots+1), refs: make([]reference, 0, refs)}
 }
 
-// newPlaces makes n places, and gives the first.
+// newPlaces makes n places, and returns the first.
 func (r *resolver) newPlaces(n int) int {
 	first := len(r.places)
 	r.places = append(r.places, make([]int, n)...)
 	return first
 }
 
-// value follows the value at pos, which has been checked, in a place.
+// value follows the value at pos, which was checked, in a place.
 func (r *resolver) value(pos, place int) (end int, err error) {
 	t, err := r.next(pos)
 	if err != nil {
@@ -179,7 +178,8 @@ type keyIndex struct {
 	texts map[string]int
 }
 
-// add gives the number of a key, an int64 or string: how many others came before it was first added.
+// add returns the number of a key, an int64 or string: how many others came before it was first added. again reports
+// whether it was added before.
 func (k *keyIndex) add(key any) (i int, again bool) {
 	switch key := arrayKey(key).(type) { // 5 and "5" are one, as an object's properties too
 	case int64:

@@ -7,7 +7,7 @@ import (
 	"github.com/dynasession/dynasession"
 )
 
-// split checks data and takes it apart.
+// split checks data and returns its keys and values.
 func (f *format) split(data []byte) ([]dynasession.KeyValue, error) {
 	s := &scanner{lexer: lexer{data: data}}
 	out := make([]dynasession.KeyValue, 0, f.keys(data))
@@ -35,7 +35,7 @@ func (f *format) split(data []byte) ([]dynasession.KeyValue, error) {
 	return out, f.separate(r, members, out)
 }
 
-// keys guesses how many keys data has. More are possible, but cost memory in proportion only.
+// keys returns an estimate of how many keys data has. If there are more, that costs memory in proportion only.
 func (f *format) keys(data []byte) int {
 	switch {
 	case f.session > 0:
@@ -50,8 +50,8 @@ func (f *format) keys(data []byte) int {
 	return 8
 }
 
-// walk finds the keys of a session, and gives each to value with where its value begins, and how deep. value gives
-// where that ends.
+// walk finds the keys of a session. It calls value with each key, where its value begins, and how deep that is. value
+// returns where the value ends.
 func (f *format) walk(l *lexer, value func(key string, start, depth int) (end int, err error)) error {
 	pos, depth := 0, f.session
 	next := func() error {
@@ -102,7 +102,7 @@ type member struct {
 	refs       []reference
 }
 
-// resolve finds what the references name, in a session of n keys that has been checked.
+// resolve finds what the references name, in a session of n keys that was checked.
 func (f *format) resolve(s *scanner, n int) (*resolver, []member, error) {
 	r := newResolver(s.lexer, s.slots, s.refs)
 	r.base, r.whole = f.session, f.session > 0
@@ -124,8 +124,8 @@ func (f *format) resolve(s *scanner, n int) (*resolver, []member, error) {
 }
 
 // rewrite splits a session with references in which a key is there twice: it reads the session, and writes it as PHP
-// would. Values that are dropped may be shared with others, and numbers may mean now this and now
-// that value; after it nothing of that is left. PHP itself never writes such data.
+// would. Values that are dropped may be shared with others, and a number may mean one value first and another one
+// later; afterwards nothing of that is left. PHP itself never writes such data.
 func rewrite(r *resolver, members []member) ([]dynasession.KeyValue, error) {
 	d := &decoder{lexer: r.lexer}
 	d.resolved(r)
@@ -150,7 +150,7 @@ func rewrite(r *resolver, members []member) ([]dynasession.KeyValue, error) {
 	return formatSerialize.split(data)
 }
 
-// unique leaves of a key that is there twice the last value, at the first one's place.
+// unique keeps the last value of a key that is there twice, at the place of the first.
 func unique(values []dynasession.KeyValue) []dynasession.KeyValue {
 	if len(values) <= 16 && distinct(values) { // as fast, and without a map
 		return values
@@ -179,8 +179,8 @@ func distinct(values []dynasession.KeyValue) bool {
 	return true
 }
 
-// separate gives each of members a value that stands by itself, although they hold references. No
-// key is there twice.
+// separate makes a value that stands by itself for each of members, although they hold references. No key is there
+// twice.
 func (f *format) separate(r *resolver, members []member, out []dynasession.KeyValue) error {
 	sets := sharing(members)
 	for i, m := range members {
@@ -198,7 +198,7 @@ func (f *format) separate(r *resolver, members []member, out []dynasession.KeyVa
 	return nil
 }
 
-// renumber gives the value of m, whose references are all to itself, with numbers that begin at 1.
+// renumber returns the value of m, whose references are all to itself, with numbers that begin at 1.
 func (f *format) renumber(data []byte, m member) []byte {
 	out := make([]byte, 0, m.end-m.start)
 	from := m.start
@@ -214,7 +214,7 @@ func (f *format) renumber(data []byte, m member) []byte {
 	return append(out, data[from:m.end]...)
 }
 
-// sharing gives the sets of members that share something.
+// sharing returns the sets of members that share something.
 func sharing(members []member) *disjointSets {
 	sets := newDisjointSets(len(members))
 	for i, m := range members {
@@ -227,7 +227,7 @@ func sharing(members []member) *disjointSets {
 	return sets
 }
 
-// owner gives the member that a slot is in: the last of those that begin before it.
+// owner returns the member that a slot is in: the last of those that begin before it.
 func owner(members []member, slot int) int {
 	next, _ := slices.BinarySearchFunc(members, slot, func(m member, slot int) int { return m.slots - slot })
 	return next - 1
@@ -266,7 +266,7 @@ func (s *disjointSets) union(i, j int) {
 
 func (s *disjointSets) alone(i int) bool { return s.size[s.find(i)] == 1 }
 
-// larger gives the sets of more than one.
+// larger returns the sets of more than one.
 func (s *disjointSets) larger() [][]int {
 	var out [][]int
 	number := make([]int, len(s.parent)) // in out, from 1
