@@ -25,7 +25,7 @@ type Call struct {
 // CallLog is a list of calls, oldest first.
 type CallLog []Call
 
-// Count gives the number of calls of one operation; "" counts all.
+// Count returns the number of calls of one operation; "" counts all.
 func (l CallLog) Count(operation string) int {
 	n := 0
 	for _, c := range l {
@@ -45,7 +45,7 @@ func (l CallLog) Units() (read, write float64) {
 	return read, write
 }
 
-// Calls gives what reached the server since NewServer or ResetCalls, in the order in which it was
+// Calls returns what reached the server since NewServer or ResetCalls, in the order in which it was
 // answered. Repetitions by the SDK are calls of their own.
 func (s *Server) Calls() CallLog {
 	s.mu.Lock()

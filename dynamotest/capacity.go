@@ -52,7 +52,7 @@ func (c *consumed) read(t *table, x *index, units float64) {
 	e.read = e.tableUnits + e.indexUnits
 }
 
-// units gives the totals for the call log.
+// units returns the totals for the call log.
 func (c *consumed) units() (read, write float64) {
 	for _, e := range c.entries {
 		read += e.read
@@ -92,7 +92,7 @@ type consumedCapacity struct {
 	GlobalSecondaryIndexes map[string]capacityUnits `json:",omitempty"`
 }
 
-// answer gives ConsumedCapacity as the request wants it, or nil.
+// answer returns ConsumedCapacity as the request wants it, or nil.
 func (c *consumed) answer(mode string) []consumedCapacity {
 	if mode == "" || mode == "NONE" {
 		return nil

@@ -300,7 +300,7 @@ func (v value) contains(w value) bool {
 	return false
 }
 
-// eval gives an operand's value, and whether there is one.
+// eval returns an operand's value, and reports whether there is one.
 func (e *expr) eval(item map[string]value) (value, bool) {
 	switch e.op {
 	case "value":
@@ -318,7 +318,7 @@ func (e *expr) eval(item map[string]value) (value, bool) {
 	return value{}, false
 }
 
-// length is what size() gives: characters, bytes, or elements.
+// length is what size() returns: characters, bytes, or elements.
 func (v value) length() (int, bool) {
 	switch v.kind {
 	case "S":

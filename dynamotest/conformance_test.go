@@ -153,7 +153,7 @@ func (st step) send(t *testing.T, endpoint, name string) string {
 	return normal(st.op, a)
 }
 
-// walk reads a table to its end by small pages, since the order of a Scan is nobody's promise.
+// walk reads a table to its end by small pages, since DynamoDB does not promise the order of a Scan.
 func walk(t *testing.T, endpoint, name string, in obj) string {
 	t.Helper()
 	op, _ := in["op"].(string)

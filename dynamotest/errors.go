@@ -36,7 +36,7 @@ func noTable() *apiError {
 	return &apiError{code: "ResourceNotFoundException", message: "Cannot do operations on a non-existent table"}
 }
 
-// status gives the HTTP status that goes with an error code.
+// status returns the HTTP status that goes with an error code.
 func status(code string) int {
 	switch code {
 	case "InternalServerError", "InternalFailure":

@@ -4,7 +4,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// Item gives the item whose key is one string, or nil if there is none. It sees the present, is no
+// Item returns the item whose key is one string, or nil if there is none. It sees the present, is no
 // call, costs nothing and meets no fault.
 func (s *Server) Item(table, key string) map[string]types.AttributeValue {
 	s.mu.Lock()
@@ -20,7 +20,7 @@ func (s *Server) Item(table, key string) map[string]types.AttributeValue {
 	return export(t.items[id].attrs)
 }
 
-// Items gives all items of a table, in the order of Scan and under the same terms as Item.
+// Items returns all items of a table, in the order of Scan and under the same terms as Item.
 func (s *Server) Items(table string) []map[string]types.AttributeValue {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,7 +82,7 @@ func lex(s string) []token {
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 
-// span gives the end of the run of letters, digits and underscores that starts at i.
+// span returns the end of the run of letters, digits and underscores that starts at i.
 func span(s string, i int) int {
 	for i < len(s) && (isLetter(s[i]) || isDigit(s[i]) || s[i] == '_') {
 		i++

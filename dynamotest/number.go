@@ -49,7 +49,7 @@ func parseNumber(s string) (number, *apiError) {
 	return n.checked()
 }
 
-// checked refuses what DynamoDB cannot store, and gives zero its one form.
+// checked refuses what DynamoDB cannot store, and returns zero in its one form.
 func (n number) checked() (number, *apiError) {
 	switch {
 	case n.digits == "":
@@ -128,7 +128,7 @@ func (n number) compare(m number) int {
 	return s * strings.Compare(n.digits, m.digits)
 }
 
-// add gives n+m, or n-m if minus is set.
+// add returns n+m, or n-m if minus is set.
 func (n number) add(m number, minus bool) (number, *apiError) {
 	scale := min(n.exp-len(n.digits), m.exp-len(m.digits))
 	x, y := n.scaled(scale), m.scaled(scale)
@@ -146,7 +146,7 @@ func (n number) add(m number, minus bool) (number, *apiError) {
 	return sum.checked()
 }
 
-// scaled gives n / 10^scale, which the caller knows to be whole. Exponents are within 300 of each other.
+// scaled returns n / 10^scale, which the caller knows to be whole. Exponents are within 300 of each other.
 func (n number) scaled(scale int) *big.Int {
 	if n.digits == "" {
 		return new(big.Int)

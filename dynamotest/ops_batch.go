@@ -84,7 +84,7 @@ func (s *Server) batchGetItem(in *batchGetInput, c *consumed) (any, *apiError) {
 	return out, nil
 }
 
-// batchKeys checks the keys of one table and gives their ids.
+// batchKeys checks the keys of one table and returns their ids.
 func (s *Server) batchKeys(name string, keys []map[string]value) ([]string, *apiError) {
 	t, err := s.table(name)
 	if err != nil {

@@ -69,7 +69,7 @@ func (s *Server) getItem(in *getItemInput, c *consumed) (any, *apiError) {
 	return out, nil
 }
 
-// foundItem tells an item without the wanted attributes, {}, from no item.
+// foundItem distinguishes an item without the wanted attributes, {}, from no item.
 type foundItem struct {
 	Item             *map[string]value `json:",omitempty"`
 	ConsumedCapacity *consumedCapacity `json:",omitempty"`

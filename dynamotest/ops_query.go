@@ -377,7 +377,7 @@ func (s *Server) query(in *queryInput, c *consumed) (any, *apiError) {
 	return src.page(&in.reading, records, filter, proj, c), nil
 }
 
-// between gives the records of one hash key that hold the condition, from a position on.
+// between returns the records of one hash key that hold the condition, from a position on.
 func between(records []*record, hash value, rest *expr, from *record, backward bool) []*record {
 	at := place(hash)
 	i, _ := slices.BinarySearchFunc(records, at, func(r *record, at uint64) int {

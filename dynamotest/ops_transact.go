@@ -117,7 +117,7 @@ func (in *transactWriteInput) check() *apiError {
 	return nil
 }
 
-// digest tells two requests with one token apart.
+// digest distinguishes two requests with one token.
 func (in *transactWriteInput) digest() [sha256.Size]byte {
 	return sha256.Sum256(canonical(in.TransactItems))
 }

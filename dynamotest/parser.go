@@ -221,7 +221,7 @@ func (p *parser) parseValue() value {
 	return v
 }
 
-// isCall tells a function from an attribute of that name.
+// isCall reports whether a name is that of a function, and not of an attribute.
 func (p *parser) isCall() bool {
 	if p.tok().kind != tokWord || p.pos+1 >= len(p.toks) {
 		return false

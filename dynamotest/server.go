@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 )
 
-// Server is a DynamoDB in memory. Make one with NewServer; it is safe for concurrent use.
+// A Server is a DynamoDB in memory. NewServer returns one. It is safe for concurrent use.
 type Server struct {
 	mu         sync.Mutex
 	tables     map[string]*table
@@ -31,7 +31,7 @@ type Server struct {
 	serving sync.WaitGroup
 }
 
-// NewServer gives an empty server: no table, no fault. It starts nothing and needs no network.
+// NewServer returns an empty server, without tables and faults. It starts nothing and needs no network.
 func NewServer() *Server {
 	return &Server{tables: map[string]*table{}, tokens: map[string]*transacted{}}
 }
@@ -50,10 +50,10 @@ func (s *Server) Close() {
 	}
 }
 
-// Client gives a client that talks to this server in memory, without network and without
-// goroutines, so that it also works inside a testing/synctest bubble. It has credentials that are
-// good for nothing else, and the region us-east-1; optFns can change its options, Retryer among
-// them. Clients can be made at will: all see the same tables.
+// Client returns a client that talks to this server in memory, without network and goroutines, so
+// that it also works inside a testing/synctest bubble. It has credentials that open nothing else,
+// and the region us-east-1. optFns can change its options, such as Retryer. All clients of a
+// server see the same tables.
 func (s *Server) Client(optFns ...func(*dynamodb.Options)) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
 		Region:       "us-east-1",
@@ -69,7 +69,7 @@ type TB interface {
 	Cleanup(func())
 }
 
-// Start gives a client of a new server that is closed when the test ends.
+// Start returns a client of a new server that is closed when the test ends.
 func Start(t TB) *dynamodb.Client {
 	t.Helper()
 	s := NewServer()
@@ -77,9 +77,10 @@ func Start(t TB) *dynamodb.Client {
 	return s.Client()
 }
 
-// URL gives the address of the server over real HTTP, for clients of any language:
-// http://127.0.0.1 with a free port. The first call opens the listener, Close shuts it. URL is ""
-// if the server is closed or no port could be opened. Requests are taken with any credentials.
+// URL returns the address of the server over real HTTP, for clients of any language:
+// http://127.0.0.1 with a free port. The first call opens the listener, and Close closes it. URL
+// returns "" if the server is closed or no port could be opened. Requests with any credentials are
+// accepted.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,10 +136,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = w.Write(a.body) // the client is gone: nobody to tell
+	_, _ = w.Write(a.body) // an error means that the client is gone
 }
 
-// errClosed is what requests to a closed server meet.
+// errClosed is the error of requests to a closed server.
 var errClosed = errors.New("dynamotest: server is closed")
 
 func (s *Server) isClosed() bool {

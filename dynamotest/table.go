@@ -109,7 +109,7 @@ func (s *shelf) hold() {
 
 func (s *shelf) release() { s.held, s.frozen = false, nil }
 
-// view gives what a read sees.
+// view returns what a read sees.
 func (s *shelf) view(stale bool) []*record {
 	if stale && s.held {
 		return s.frozen
@@ -126,7 +126,7 @@ type index struct {
 	billed     *throughput
 }
 
-// project gives the index's record of an item, or nil if the item lacks the index's key.
+// project returns the index's record of an item, or nil if the item lacks the index's key.
 func (x *index) project(r *record, table keySchema) *record {
 	if r == nil {
 		return nil
@@ -178,7 +178,7 @@ func (t *table) index(name string) *index {
 	return nil
 }
 
-// key checks a request's Key and gives the id of its item.
+// key checks a request's Key and returns the id of its item.
 func (t *table) key(key map[string]value) (string, *apiError) {
 	if key == nil {
 		return "", invalid("Cannot have null key for GetItem, DeleteItem, or UpdateItem")
@@ -192,7 +192,7 @@ func (t *table) key(key map[string]value) (string, *apiError) {
 	return t.keyOf(key)
 }
 
-// keyOf gives the id of an item from its attributes.
+// keyOf returns the id of an item from its attributes.
 func (t *table) keyOf(attrs map[string]value) (string, *apiError) {
 	id := ""
 	for _, name := range t.schema.names() {
@@ -265,7 +265,7 @@ func (t *table) find(id string, key map[string]value, consistent bool) *record {
 	return nil
 }
 
-// write replaces the item (removes it if now is nil) and gives the units that costs.
+// write replaces the item (removes it if now is nil) and returns the units that this costs.
 func (t *table) write(was, now *record, c *consumed) {
 	bytes := 0
 	if was != nil {
@@ -308,7 +308,7 @@ func (x *index) write(t *table, was, now *record, c *consumed) {
 	}
 }
 
-// after gives the position of the first record behind r.
+// after returns the position of the first record behind r.
 func after(records []*record, r *record) int {
 	return sort.Search(len(records), func(i int) bool { return compareRecords(records[i], r) > 0 })
 }

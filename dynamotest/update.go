@@ -192,7 +192,7 @@ const (
 	wrongPath      = "The document path provided in the update expression is invalid for update"
 )
 
-// applyUpdate gives the item after all actions. Every operand is read from the item as it was.
+// applyUpdate returns the item after all actions. Every operand is read from the item as it was.
 func applyUpdate(old map[string]value, actions []action) (map[string]value, *apiError) {
 	item := maps.Clone(old)
 	if item == nil {
@@ -313,7 +313,7 @@ func (a action) addTo(item map[string]value) (value, *apiError) {
 	return value{kind: v.kind, l: slices.CompactFunc(all, value.equal)}, nil
 }
 
-// without gives the set v less the elements of w.
+// without returns the set v less the elements of w.
 func (v value) without(w value) value {
 	var left []value
 	for _, e := range v.l {
