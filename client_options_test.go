@@ -20,6 +20,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"compress/gzip"
+	"maps"
+	"net/http/httptest"
+
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
 )
@@ -172,4 +176,38 @@ func TestClientsEndpointResolver(t *testing.T) {
 		require.NoError(t, store.Destroy(t.Context(), store.CreateID()))
 	}
 	assert.EqualValues(t, 3, mine.calls.Load())
+}
+
+// TestGzip: dynamodb.Options.EnableAcceptEncodingGzip.
+func TestGzip(t *testing.T) {
+	srv := dynamotest.NewServer()
+	t.Cleanup(srv.Close)
+	compressed := 0
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		srv.ServeHTTP(answer, r)
+		maps.Copy(w.Header(), answer.Header())
+		w.Header().Del("Content-Length")
+		w.Header().Del("X-Amz-Crc32")
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(answer.Code)
+		assert.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
+		compressed++
+		z := gzip.NewWriter(w)
+		_, _ = z.Write(answer.Body.Bytes())
+		_ = z.Close()
+	}))
+	defer front.Close()
+	client := dynamodb.New(srv.Client().Options(), func(o *dynamodb.Options) {
+		o.BaseEndpoint, o.HTTPClient, o.EnableAcceptEncodingGzip = &front.URL, front.Client(), true
+	}, retryAtOnce)
+	s, err := dynasession.New(client, dynasession.Config{})
+	require.NoError(t, err)
+	require.NoError(t, s.CreateTable(t.Context()))
+	id := s.CreateID()
+	require.NoError(t, s.Write(t.Context(), id, []byte(`{"a":1}`)))
+	data, err := s.Read(t.Context(), id)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"a":1}`, string(data))
+	assert.Positive(t, compressed)
 }

@@ -27,6 +27,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
+	"strconv"
+
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
 )
@@ -372,4 +374,47 @@ func answerWith(status int, code string) *http.Response {
 		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}},
 		Body:   io.NopCloser(strings.NewReader(`{"__type":"com.amazonaws.dynamodb.v20120810#` + code + `","message":"at the test's wish"}`)),
 	}
+}
+
+func subBubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+func increment(n int) int { return n + 1 }
+
+// atUpdate runs f when the next UpdateItem is on its way.
+func atUpdate(b *backend, f func()) {
+	var once sync.Once
+	b.calls.intercept(func(c *call) (*http.Response, error) {
+		if c.operation == "UpdateItem" {
+			once.Do(func() {
+				b.calls.intercept(nil)
+				f()
+			})
+		}
+		return c.send()
+	})
+}
+
+func (plainText) Marshal(v any) ([]byte, error) { return append([]byte(nil), v.(string)...), nil }
+
+func (plainText) Unmarshal(data []byte, v any) error {
+	*v.(*string) = string(data)
+	return nil
+}
+
+func (plainText) Join(list []dynasession.KeyValue) ([]byte, error) {
+	quoted := make([]dynasession.KeyValue, len(list))
+	for i, kv := range list {
+		quoted[i] = dynasession.KeyValue{Key: kv.Key, Value: []byte(strconv.Quote(string(kv.Value)))}
+	}
+	return dynasession.JSON{}.Join(quoted)
+}
+
+func (plainText) Split(data []byte) ([]dynasession.KeyValue, error) {
+	list, err := dynasession.JSON{}.Split(data)
+	for i := range list {
+		list[i].Value = append([]byte(nil), strings.Trim(string(list[i].Value), `"`)...)
+	}
+	return list, err
 }

@@ -10,7 +10,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"strings"
+	"testing/synctest"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+	"github.com/stretchr/testify/require"
 )
 
 // Waiting for a lock costs reads, which are cheap, and not refused writes: of six tries to
@@ -90,5 +96,154 @@ func TestLockTries(t *testing.T) {
 		if locks == contended { // all rounds were asked for
 			assert.LessOrEqual(t, allTries, locks*12/10)
 		}
+	})
+}
+
+// TestBoundIsConditional: PHP's lock is given an end only while it is PHP's.
+func TestBoundIsConditional(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: 200 * time.Millisecond, ForeignWriters: true})
+		sc.edit(func(item map[string]types.AttributeValue) { item["lock"] = num("1") })
+		var taken map[string]types.AttributeValue
+		sc.aroundNth("UpdateItem", 2, func(apply func()) error {
+			sc.edit(func(item map[string]types.AttributeValue) {
+				item["lock"], item["holder"] = num(fmt.Sprint(time.Now().Add(time.Minute).UnixMilli())), str("another")
+			})
+			taken = sc.item()
+			apply()
+			return nil
+		})
+		sc.failed(sc.get("/set?mine"), http.StatusServiceUnavailable, dynasession.ErrLocked)
+		require.NotNil(t, taken)
+		assert.Equal(t, taken, sc.item(), "the lock is the other's")
+	})
+}
+
+// TestDeedsAfterTheLease: who has lost the lock writes nothing, a renewal and a touch neither.
+func TestDeedsAfterTheLease(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, path := range []string{"/login?alice", "/renew", "/set?mine", "/count", "/pop", "/read"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+				var taken map[string]types.AttributeValue
+				sc.inside = func() {
+					sc.edit(func(item map[string]types.AttributeValue) {
+						item["lock"], item["holder"] = num(fmt.Sprint(time.Now().Add(time.Minute).UnixMilli())), str("another")
+					})
+					taken = sc.item()
+				}
+				w := sc.get(path)
+				if path == "/read" {
+					assert.Equal(t, http.StatusOK, w.Code)
+				} else {
+					sc.failed(w, http.StatusConflict, dynasession.ErrLockLost)
+				}
+				assert.Equal(t, taken, sc.item())
+			})
+		}
+	})
+}
+
+// TestHolderCounts: another's lease may end in the same millisecond.
+func TestHolderCounts(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		for _, path := range []string{"/login?alice", "/set?mine", "/pop", "/read"} {
+			t.Run(path, func(t *testing.T) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock})
+				var taken map[string]types.AttributeValue
+				sc.inside = func() {
+					sc.edit(func(item map[string]types.AttributeValue) { item["holder"] = str("another") })
+					taken = sc.item()
+				}
+				w := sc.get(path)
+				if path != "/read" {
+					sc.failed(w, http.StatusConflict, dynasession.ErrLockLost)
+				}
+				assert.Equal(t, taken, sc.item())
+			})
+		}
+	})
+}
+
+// TestLockedAndDestroyed: a lock is given up also when the session it was taken for is not
+// there any more, for the handler.
+func TestLockedAndDestroyed(t *testing.T) {
+	b := embedded(t)
+	table := newTable()
+	s := newStore(t, b, dynasession.Config{Table: table, Concurrency: dynasession.Lock})
+	br := newBrowser(t, s.Middleware(app{
+		"/set": doSet,
+		"/fail": func(s *session, _ http.ResponseWriter, _ *http.Request) {
+			b.server.Fault(dynamotest.Fault{Operation: "DeleteItem", Kind: dynamotest.Cut, Times: 3})
+			s.Destroy()
+		},
+		"/panic": func(s *session, _ http.ResponseWriter, _ *http.Request) {
+			s.Destroy()
+			panic("mine")
+		},
+	}))
+	br.ok("/set?1")
+	require.PanicsWithValue(t, "mine", func() { br.get("/panic") })
+	require.NotContains(t, onlyItem(t, b, table), "lock")
+	require.Equal(t, http.StatusServiceUnavailable, br.get("/fail").Code)
+	require.NotContains(t, onlyItem(t, b, table), "lock")
+	br.ok("/set?2")
+}
+
+// TestLockHasRoom: what is stored can be locked, and so loaded, by a store under Lock.
+func TestLockHasRoom(t *testing.T) {
+	for _, policy := range policies {
+		t.Run(policy.String(), func(t *testing.T) {
+			eachBackend(t, func(t *testing.T, b *backend) {
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy, NoCompression: true})
+				size := 400<<10 - 300
+				sc.paths["/big"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Set("big", strings.Repeat("x", size)) }
+				for ; sc.get("/big").Code == http.StatusOK; size += 20 {
+				}
+				locking, err := dynasession.New(b.client, dynasession.Config{Table: sc.table, Concurrency: dynasession.Lock})
+				require.NoError(t, err)
+				sc.handler = locking.Middleware(sc.paths)
+				assert.Equal(t, "big n token", sc.ok("/read"))
+			})
+		})
+	}
+}
+
+// TestLockWaitInAnOutage: where nobody has told of a lock, none is told of.
+func TestLockWaitInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Second})
+		b.calls.intercept(func(c *call) (*http.Response, error) {
+			<-c.request.Context().Done()
+			return nil, c.request.Context().Err()
+		})
+		sc.failed(sc.get("/read"), http.StatusServiceUnavailable, dynasession.ErrUnavailable)
+		time.Sleep(time.Minute) // the call that was given up
+	})
+}
+
+// TestLookHasATimeout: a waiter's look at the lock ends with Config.Timeout.
+func TestLookHasATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		sc := newScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Minute, Timeout: time.Second})
+		holder, err := dynasession.New(b.client, dynasession.Config{Table: sc.table, Concurrency: dynasession.Lock})
+		require.NoError(t, err)
+		tab := newBrowser(t, holder.Middleware(app{"/hold": func(*session, http.ResponseWriter, *http.Request) {
+			b.calls.intercept(func(c *call) (*http.Response, error) {
+				if c.operation == "GetItem" {
+					<-c.request.Context().Done()
+					return nil, c.request.Context().Err()
+				}
+				return c.send()
+			})
+			begin := time.Now()
+			sc.get("/read")
+			assert.Less(t, time.Since(begin), 5*time.Second) // on the bubble's clock
+			b.calls.intercept(nil)
+		}}))
+		tab.jar = sc.jar
+		tab.ok("/hold")
 	})
 }

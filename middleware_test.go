@@ -19,6 +19,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"bytes"
+	"mime/multipart"
+	"os"
+
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
 )
@@ -651,4 +655,31 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 		require.Error(t, read)
 		b.server.ClearFaults()
 	}
+}
+
+// TestUploads: net/http removes the files of its own request, of which the handler has a copy.
+func TestUploads(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	s := newStore(t, embedded(t), dynasession.Config{})
+	srv := httptest.NewServer(s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.NoError(t, r.ParseMultipartForm(1))
+		files, err := os.ReadDir(dir)
+		assert.NoError(t, err)
+		assert.NotEmpty(t, files)
+		w.WriteHeader(http.StatusNoContent)
+	})))
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("photo", "photo.jpg")
+	require.NoError(t, err)
+	_, _ = file.Write(make([]byte, 11<<20))
+	require.NoError(t, form.Close())
+	resp, err := srv.Client().Post(srv.URL, form.FormDataContentType(), &body)
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	srv.Close()
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
 )
 
 // TestSaveHandler is the contract of the verbs.
@@ -484,4 +485,87 @@ func TestObserver(t *testing.T) {
 		require.ErrorIs(t, err, dynasession.ErrNotFound)
 		require.ErrorIs(t, events[0].Err, dynasession.ErrNotFound)
 	})
+}
+
+// TestWriteBesideAnother: a session that is made between Write's two calls is written to, not over.
+func TestWriteBesideAnother(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b *backend) {
+		sc := emptyScene(t, b, dynasession.Config{})
+		id := sc.store.CreateID()
+		var made map[string]types.AttributeValue
+		sc.around("PutItem", func(apply func()) error {
+			assert.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"theirs":1}`)))
+			made = sc.item()
+			apply()
+			return nil
+		})
+		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"mine":1}`)))
+		assert.Equal(t, made["w"], sc.item()["w"], "running requests merge with it")
+		assert.Equal(t, "2", attr(sc.item(), "rev"))
+	})
+}
+
+// TestVerbsCancelled: a verb ends with its caller's context, before it has done anything or after.
+func TestVerbsCancelled(t *testing.T) {
+	for _, v := range verbs {
+		for _, applied := range []bool{false, true} {
+			subBubble(t, fmt.Sprintf("%s, applied: %v", v.name, applied), func(t *testing.T) {
+				b := embedded(t)
+				sc := v.scene(t, b, dynasession.Config{Table: newTable(), UserIndex: "by-user"})
+				before := sc.contents()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				b.calls.intercept(func(c *call) (*http.Response, error) {
+					if applied {
+						if r, err := c.sendAs(context.WithoutCancel(c.request.Context())); err == nil {
+							_ = r.Body.Close()
+						}
+					}
+					cancel()
+					<-c.request.Context().Done()
+					return nil, c.request.Context().Err()
+				})
+				begin := time.Now()
+				_, err := v.run(ctx, sc.store, sc.id())
+				b.calls.intercept(nil)
+				assert.LessOrEqual(t, time.Since(begin), 2*time.Minute)
+				switch now := sc.contents(); {
+				case err == nil:
+					assert.Equal(t, v.after, now)
+				case applied:
+					assert.Contains(t, []string{before, v.after}, now)
+				default:
+					assert.Equal(t, before, now)
+				}
+			})
+		}
+	}
+}
+
+// TestWriteKeepsRemembered: a Write from outside does not cut a remembered session short.
+func TestWriteKeepsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sc := newScene(t, embedded(t), dynasession.Config{})
+		sc.paths["/remember"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Remember(30 * 24 * time.Hour) }
+		sc.ok("/remember")
+		id, expires := sc.id(), attr(sc.item(), "expires")
+		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"n":1}`)))
+		assert.Equal(t, expires, attr(sc.item(), "expires"))
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "n", sc.ok("/read"))
+		time.Sleep(31 * 24 * time.Hour) // its id is written anew, as a session like any other
+		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"n":1}`)))
+		assert.Equal(t, in(time.Hour), sc.item()["expires"])
+	})
+}
+
+// TestVerbsBesideARenewal: the transaction that is in the way is over soon.
+func TestVerbsBesideARenewal(t *testing.T) {
+	b := embedded(t)
+	sc := newScene(t, b, dynasession.Config{})
+	conflict := dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Refuse, Code: "TransactionConflictException"}
+	b.server.Fault(conflict)
+	assert.NoError(t, sc.store.Write(t.Context(), sc.id(), []byte(`{"n":1}`)))
+	b.server.Fault(conflict)
+	assert.NoError(t, sc.store.UpdateTimestamp(t.Context(), sc.id()))
 }

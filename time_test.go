@@ -1508,3 +1508,84 @@ func TestDestroyUserBesideARenewal(t *testing.T) {
 		})
 	}
 }
+
+// TestTouchOfADeadItem: what has expired meanwhile is not revived by a request that only reads.
+func TestTouchOfADeadItem(t *testing.T) {
+	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
+		sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+		sc.age()
+		var dead map[string]types.AttributeValue
+		sc.inside = func() {
+			sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(-time.Second) })
+			dead = sc.item()
+		}
+		assert.Equal(t, "n token", sc.ok("/read"))
+		assert.Equal(t, unlocked(dead), unlocked(sc.item()))
+		assert.NotContains(t, sc.item(), "lock")
+	})
+}
+
+// TestEndPassesWhileARequestRuns: the absolute end counts for the save, though PHP has moved
+// the expiry.
+func TestEndPassesWhileARequestRuns(t *testing.T) {
+	for _, policy := range policies {
+		for _, path := range []string{"/set?mine", "/login?alice", "/pop", "/read"} {
+			subBubble(t, policy.String()+path, func(t *testing.T) {
+				b := embedded(t)
+				sc := newScene(t, b, dynasession.Config{Concurrency: policy})
+				sc.edit(func(item map[string]types.AttributeValue) {
+					item["until"], item["expires"] = in(2*time.Second), in(2*time.Second)
+				})
+				var ended map[string]types.AttributeValue
+				sc.inside = func() {
+					time.Sleep(2100 * time.Millisecond)
+					sc.edit(func(item map[string]types.AttributeValue) { item["expires"] = in(time.Hour) })
+					ended = sc.item()
+				}
+				w := sc.get(path)
+				if path != "/read" {
+					assert.Equal(t, http.StatusConflict, w.Code)
+				}
+				assert.Equal(t, unlocked(ended), unlocked(sc.item()))
+			})
+		}
+	}
+}
+
+// TestExpiresAfterLifetimeWasLowered: Expires tells no time at which the session is dead.
+func TestExpiresAfterLifetimeWasLowered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := embedded(t)
+		sc := newScene(t, b, dynasession.Config{Lifetime: 24 * time.Hour, IdleTimeout: 3 * time.Hour})
+		lowered, err := dynasession.New(b.client, dynasession.Config{Table: sc.table, Lifetime: 2 * time.Hour})
+		require.NoError(t, err)
+		var ends time.Time
+		sc.handler = lowered.Middleware(app{"/": func(s *session, _ http.ResponseWriter, r *http.Request) {
+			s.Set("at", time.Now())
+			require.NoError(t, s.Save(r.Context()))
+			ends = s.Expires()
+		}})
+		time.Sleep(90 * time.Minute)
+		sc.ok("/")
+		assert.Equal(t, 30*time.Minute, time.Until(ends).Round(time.Second))
+	})
+}
+
+// TestSameEndAgain: what asks for the end that the session has costs no write.
+func TestSameEndAgain(t *testing.T) {
+	sc := newScene(t, embedded(t), dynasession.Config{})
+	end := time.Now().Add(30 * time.Minute)
+	sc.paths["/limit"] = func(s *session, _ http.ResponseWriter, _ *http.Request) {
+		s.Remember(0)
+		s.LimitTo(end)
+		s.LimitTo(end.Add(time.Minute))
+	}
+	sc.ok("/limit")
+	before := sc.item()
+	assert.Equal(t, strconv.FormatInt(end.Unix(), 10), attr(before, "limit"))
+	sc.ok("/limit")
+	assert.Equal(t, before, sc.item())
+	end = end.Add(-time.Minute)
+	sc.ok("/limit")
+	assert.Equal(t, strconv.FormatInt(end.Unix(), 10), attr(sc.item(), "limit"))
+}

@@ -56,7 +56,7 @@ const (
 // TestContest drives a smaller trace through all contestants. The proxy compares the units of each
 // call with the item's size.
 func TestContest(t *testing.T) {
-	people := makePeople(testUsers, false)
+	people := makePeople(testUsers, shop)
 	eachServer(t, func(t *testing.T, endpoint string) {
 		var results []*result
 		for _, c := range contestants() {
@@ -101,7 +101,7 @@ func TestContest(t *testing.T) {
 // TestScale checks that other sessions in the table change neither the calls nor the units.
 func TestScale(t *testing.T) {
 	eachServer(t, func(t *testing.T, endpoint string) {
-		results, err := runScale(t.Context(), endpoint, makePeople(2, false), []int{500}, io.Discard)
+		results, err := runScale(t.Context(), endpoint, makePeople(2, shop), []int{500}, io.Discard)
 		require.NoError(t, err)
 		require.Len(t, results, 2)
 		assert.Equal(t, results[0].Calls, results[1].Calls)
@@ -137,7 +137,7 @@ func TestTouches(t *testing.T) {
 				require.NoError(t, createTable(t.Context(), server.Client(), "sessions", "id"))
 				own := contestants()[0]
 				require.Equal(t, ownDefault, own.short)
-				site, err := own.site(server.Client(), "sessions", makePeople(1, false))
+				site, err := own.site(server.Client(), "sessions", makePeople(1, shop))
 				require.NoError(t, err)
 				server.ResetCalls()
 
@@ -178,7 +178,7 @@ func TestTouches(t *testing.T) {
 
 // TestApplication checks that the trace detects a library that loses, changes or invents values.
 func TestApplication(t *testing.T) {
-	people := makePeople(1, false)
+	people := makePeople(1, shop)
 	fake := &fakeSession{values: map[string]string{}}
 	app := &application{people: people, open: func(http.ResponseWriter, *http.Request) (session, error) { return fake, fake.err }}
 	get := func(path string) int {
@@ -215,7 +215,7 @@ func (s *fakeSession) save() error           { return nil }
 
 // TestContent checks that the sessions have the sizes that README.md states.
 func TestContent(t *testing.T) {
-	for i, p := range makePeople(traceUsers, false) {
+	for i, p := range makePeople(traceUsers, shop) {
 		assert.InDelta(t, 560, len(p.profile.json), 30)
 		size := 0
 		for _, v := range p.after(len(pages)) {

@@ -82,17 +82,8 @@ const recent = 7
 // newPerson returns the content of the nth user's session. If hashes is set, the URLs also contain
 // file hashes, and the profile contains a token. These do not compress.
 func newPerson(n int, hashes bool) person {
-	r := rand.New(rand.NewPCG(uint64(n), 2026))
-	pick := func(list []string) string { return list[r.IntN(len(list))] }
-	text := func(alphabet string, length int) string {
-		var b strings.Builder
-		for range length {
-			b.WriteByte(alphabet[r.IntN(len(alphabet))])
-		}
-		return b.String()
-	}
-	const crockford, base64URL = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	const digits, hex = "0123456789", "0123456789abcdef"
+	r := random{rand.New(rand.NewPCG(uint64(n), 2026))}
+	pick, text := r.pick, r.text
 
 	first, last := pick(firstNames), pick(lastNames)
 	town := towns[r.IntN(len(towns))]
@@ -100,7 +91,7 @@ func newPerson(n int, hashes bool) person {
 	p := person{id: "01J" + text(crockford, 23)}
 	file, token := strconv.Itoa(100000+r.IntN(900000)), ""
 	if hashes {
-		file, token = text(hex, 32), text(base64URL, 43)
+		file, token = text(hexDigits, 32), text(base64URL, 43)
 	}
 	p.profile = encode("profile", profile{
 		ID:    p.id,
@@ -130,7 +121,7 @@ func newPerson(n int, hashes bool) person {
 		sku := text(digits, 8)
 		image := sku
 		if hashes {
-			image += "/" + text(hex, 12)
+			image += "/" + text(hexDigits, 12)
 		}
 		slug := strings.ReplaceAll(strings.ReplaceAll(strings.ToLower(title), ",", ""), " ", "-")
 		seen = append(seen, product{

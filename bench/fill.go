@@ -19,7 +19,7 @@ func fill(ctx context.Context, db *dynamodb.Client, table, key string, n, living
 	const batch, writers = 25, 8
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	people := makePeople(min(n, 1000), false) // the contents repeat; the keys do not
+	people := makePeople(min(n, 1000), shop) // the contents repeat; the keys do not
 	starts := make(chan int)
 	var wg sync.WaitGroup
 	for range writers {

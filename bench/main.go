@@ -66,7 +66,7 @@ func start(ctx context.Context, args []string, endpoint string, log io.Writer) e
 		}
 	}
 	if len(stocks) > 0 {
-		results, err := runScale(ctx, endpoint, makePeople(*users, false), stocks, log)
+		results, err := runScale(ctx, endpoint, makePeople(*users, shop), stocks, log)
 		if err != nil {
 			return err
 		}
@@ -87,25 +87,29 @@ func start(ctx context.Context, args []string, endpoint string, log io.Writer) e
 func (p *program) trace(ctx context.Context, users int) error {
 	rep := &report{users: users, at: p.at}
 	for _, c := range contestants() {
-		r, err := run(ctx, p.endpoint, c, makePeople(users, false), 0)
+		r, err := run(ctx, p.endpoint, c, makePeople(users, shop), 0)
 		if err != nil {
 			return err
 		}
 		_, _ = fmt.Fprintf(p.log, "$%.3f %s\n", r.cost(), c.short)
 		rep.results = append(rep.results, r)
 	}
-	for _, c := range contestants() {
-		if c.reads != eventualReads && c.ours == nil {
-			continue
+	for _, of := range []contents{shop, shopHashes, authJS, django, laravel} {
+		row := contentCosts{contents: of, size: sizeOf(of, users), costs: map[string]float64{}}
+		for _, c := range contestants() {
+			if c.reads != eventualReads && c.short != ownDefault {
+				continue
+			}
+			r, err := run(ctx, p.endpoint, c, makePeople(users, of), 0)
+			if err != nil {
+				return err
+			}
+			row.costs[c.short] = r.cost()
 		}
-		r, err := run(ctx, p.endpoint, c, makePeople(users, true), 0)
-		if err != nil {
-			return err
-		}
-		rep.hashes = append(rep.hashes, r)
+		_, _ = fmt.Fprintf(p.log, "$%.3f dynasession, contents of %s\n", row.costs[ownDefault], of.name)
+		rep.contents = append(rep.contents, row)
 	}
 	sortByCost(rep.results)
-	sortByCost(rep.hashes)
 	var list bytes.Buffer
 	if err := rep.csv(&list); err != nil {
 		return err

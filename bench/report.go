@@ -19,10 +19,28 @@ const fiberStore = 0.294
 
 // report holds the results of all contestants.
 type report struct {
-	results []*result // sorted by cost
-	hashes  []*result // the same with content that compresses badly
-	users   int
-	at      time.Time
+	results  []*result // sorted by cost
+	contents []contentCosts
+	users    int
+	at       time.Time
+}
+
+// contentCosts are what a million requests cost in dollars, by the contestants' short names, with some contents.
+type contentCosts struct {
+	contents
+	size  int // the mean size of a large session in bytes
+	costs map[string]float64
+}
+
+// sizeOf returns the mean size of the sessions at the end of the trace, in bytes of keys and JSON.
+func sizeOf(of contents, users int) int {
+	size := 0
+	for _, p := range makePeople(users, of) {
+		for _, v := range p.after(len(pages)) {
+			size += len(v.key) + len(v.json)
+		}
+	}
+	return size / users
 }
 
 func sortByCost(results []*result) {
@@ -168,12 +186,19 @@ func (rep *report) markdown() string {
 		})
 	}
 	b.WriteString(markdownTable(lines, 1))
-	if len(rep.hashes) > 0 {
-		b.WriteString("\n## When the content compresses badly\n\n" +
-			"This is the same trace with a token in each profile and a hash in the URL of each image. " +
-			"Each write of the large session then takes two units, although it is compressed.\n\n")
-		b.WriteString(markdownTable(table(rep.hashes), textColumns))
+	b.WriteString("\n## With other contents\n\n" +
+		"This is the same trace with sessions as other programs keep them. The sizes are those of the JSON at the end of the trace. " +
+		"dynasession's compression starts from a dictionary that was made for contents such as the shop's.\n\n")
+	names := []string{ownDefault, ownEventual, "gorilla/sessions, eventual reads", "scs, eventual reads", scsIdle}
+	lines = [][]string{append([]string{"contents", "bytes"}, names...)}
+	for _, row := range rep.contents {
+		line := []string{row.name, strconv.Itoa(row.size)}
+		for _, name := range names {
+			line = append(line, fmt.Sprintf("$%.3f", row.costs[name]))
+		}
+		lines = append(lines, line)
 	}
+	b.WriteString(markdownTable(lines, 1))
 	return b.String()
 }
 

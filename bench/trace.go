@@ -176,10 +176,10 @@ func browse(ctx context.Context, server *httptest.Server, user int) error {
 	return get(signOutPath, len(pages))
 }
 
-func makePeople(users int, hashes bool) []person {
+func makePeople(users int, of contents) []person {
 	people := make([]person, users)
 	for i := range people {
-		people[i] = newPerson(i, hashes)
+		people[i] = of.person(i)
 	}
 	return people
 }

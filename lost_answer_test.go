@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -16,61 +14,6 @@ import (
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
 )
-
-func increment(n int) int { return n + 1 }
-
-// TestSavesOfOneSession overlap from two goroutines of a request: they go one after the
-// other, so that no Update counts twice and no second item is made.
-func TestSavesOfOneSession(t *testing.T) {
-	b := embedded(t)
-	table := newTable()
-	s := newStore(t, b, dynasession.Config{Table: table})
-	overlap := func(s *session, first, second func()) {
-		var calls atomic.Int32
-		inFlight, overtaken := make(chan struct{}), make(chan struct{})
-		b.server.Intercept(func(_ context.Context, _ dynamotest.Request, apply func()) error {
-			switch calls.Add(1) {
-			case 1:
-				close(inFlight)
-				select { // a second save that does not wait comes by now
-				case <-overtaken:
-				case <-time.After(100 * time.Millisecond):
-				}
-			case 2:
-				defer close(overtaken)
-			}
-			apply()
-			return nil
-		})
-		defer b.server.Intercept(nil)
-		dynasession.Update(s, "n", increment)
-		done := make(chan struct{})
-		go func() { defer close(done); first() }()
-		<-inFlight
-		s.Set("b", 1)
-		second()
-		<-done
-	}
-	br := newBrowser(t, s.Middleware(app{
-		"/first": func(s *session, w http.ResponseWriter, r *http.Request) {
-			overlap(s, func() { assert.NoError(t, s.Save(r.Context())) }, func() { write(w, "committed") })
-			s.Set("late", 1)
-		},
-		"/again": func(s *session, _ http.ResponseWriter, r *http.Request) {
-			save := func() { assert.NoError(t, s.Save(r.Context())) }
-			overlap(s, save, save)
-		},
-		"/show": func(s *session, w http.ResponseWriter, _ *http.Request) {
-			n, _ := dynasession.Get[int](s, "n")
-			write(w, strings.Join(s.Keys(), ",")+strings.Repeat("!", n))
-		},
-	}))
-	br.ok("/first")
-	require.Equal(t, "b,late,n!", br.ok("/show"))
-	br.ok("/again")
-	require.Equal(t, "b,late,n!!", br.ok("/show"))
-	require.Len(t, items(t, b, table), 1)
-}
 
 // TestSaveAgainAfterLostAnswers: a save that took effect, and nobody said, is repeated as
 // itself.
@@ -141,69 +84,6 @@ func TestSaveMoreAfterLostAnswers(t *testing.T) {
 	applied = false
 	br.ok("/more")
 	require.Equal(t, "!!!", br.ok("/show"))
-}
-
-// TestLockedAndDestroyed: a lock is given up also when the session it was taken for is not
-// there any more, for the handler.
-func TestLockedAndDestroyed(t *testing.T) {
-	b := embedded(t)
-	table := newTable()
-	s := newStore(t, b, dynasession.Config{Table: table, Concurrency: dynasession.Lock})
-	br := newBrowser(t, s.Middleware(app{
-		"/set": doSet,
-		"/fail": func(s *session, _ http.ResponseWriter, _ *http.Request) {
-			b.server.Fault(dynamotest.Fault{Operation: "DeleteItem", Kind: dynamotest.Cut, Times: 3})
-			s.Destroy()
-		},
-		"/panic": func(s *session, _ http.ResponseWriter, _ *http.Request) {
-			s.Destroy()
-			panic("mine")
-		},
-	}))
-	br.ok("/set?1")
-	require.PanicsWithValue(t, "mine", func() { br.get("/panic") })
-	require.NotContains(t, onlyItem(t, b, table), "lock")
-	require.Equal(t, http.StatusServiceUnavailable, br.get("/fail").Code)
-	require.NotContains(t, onlyItem(t, b, table), "lock")
-	br.ok("/set?2")
-}
-
-// TestCookieOfAnEarlierSave is not lost with a later save that fails: the old id is gone.
-func TestCookieOfAnEarlierSave(t *testing.T) {
-	s := newStore(t, embedded(t), dynasession.Config{})
-	br := newBrowser(t, s.Middleware(app{
-		"/set": doSet, "/get": doGet,
-		"/go": func(s *session, _ http.ResponseWriter, r *http.Request) {
-			s.SetUser("alice")
-			assert.NoError(t, s.Save(r.Context()))
-			s.Set("bad", func() {})
-		},
-	}))
-	br.ok("/set?1")
-	require.Equal(t, http.StatusInternalServerError, br.get("/go").Code)
-	require.Equal(t, "1", br.ok("/get"))
-}
-
-// TestLoadedAfterTheHeaders: such a use of the session counts too.
-func TestLoadedAfterTheHeaders(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := embedded(t)
-		table := newTable()
-		s := newStore(t, b, dynasession.Config{Table: table})
-		br := newBrowser(t, s.Middleware(app{"/set": doSet}))
-		br.ok("/set?1")
-		before := attr(onlyItem(t, b, table), "expires")
-		time.Sleep(dynasession.DefaultIdleTimeout / 10)
-		br.handler = s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(http.StatusOK)
-			sess, err := dynasession.Load(r.Context())
-			if assert.NoError(t, err) {
-				assert.True(t, sess.Has("key"))
-			}
-		}))
-		br.ok("/")
-		require.NotEqual(t, before, attr(onlyItem(t, b, table), "expires"))
-	})
 }
 
 // An unanswered save, more changes on top, and another save: what the first one may have
