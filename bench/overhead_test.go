@@ -19,7 +19,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
@@ -291,33 +290,5 @@ func BenchmarkOverheadRatio(b *testing.B) {
 				b.ReportMetric(took["ours"]/took["sdk"], "x/sdk")
 			})
 		}
-	}
-}
-
-// TestOverheadAllocations checks that this library allocates a fraction of what scs allocates, not
-// counting the SDK's allocations.
-func TestOverheadAllocations(t *testing.T) {
-	for _, size := range overheadSizes {
-		t.Run(size.name, func(t *testing.T) {
-			allocs := map[string]float64{}
-			for via, requests := range overheads(t, size.bytes) {
-				for req, send := range requests {
-					send()
-					allocs[via+" "+req] = testing.AllocsPerRun(200, send)
-				}
-			}
-			for _, tc := range []struct {
-				req  string
-				part float64
-			}{{"read", 8}, {"change", 6}} {
-				ours := allocs["ours "+tc.req] - allocs["sdk "+tc.req]
-				theirs := allocs["scs "+tc.req] - allocs["none "+tc.req]
-				t.Logf("%s: ours %v, scs %v", tc.req, ours, theirs)
-				assert.LessOrEqual(t, ours, theirs/tc.part, tc.req)
-			}
-			for _, req := range []string{"alone", "alone-with-cookie"} {
-				assert.LessOrEqual(t, allocs["ours "+req], allocs["none "+req]+4, req)
-			}
-		})
 	}
 }

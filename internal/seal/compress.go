@@ -36,15 +36,19 @@ func compressedBy(encodeS2 func(room, plain []byte) []byte, plain []byte, rest i
 	var sealed []byte
 	saves := func(body []byte) bool { return writeUnits(rest+headerSize+len(body)) < units }
 	if body := encodeS2((*room)[:cap(*room)], plain); saves(body) && opensTo(body, plain) {
-		sealed, units = append([]byte{magic, formS2}, body...), writeUnits(rest+headerSize+len(body))
+		sealed, units = envelope(formS2, body), writeUnits(rest+headerSize+len(body))
 	}
 	if units == writeUnits(rest+headerSize) {
 		return sealed
 	}
 	if body := deflate((*room)[:0], plain); saves(body) {
-		sealed = append([]byte{magic, formDeflated}, body...)
+		sealed = envelope(formDeflated, body)
 	}
 	return sealed
+}
+
+func envelope(form byte, body []byte) []byte {
+	return append(append(make([]byte, 0, headerSize+len(body)), magic, form), body...)
 }
 
 // writeUnits returns what DynamoDB bills for a write of that many bytes.

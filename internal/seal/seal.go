@@ -66,7 +66,7 @@ func (s *Sealer) Seal(plain []byte, item string, rest int) ([]byte, error) {
 	if plain[0] != magic {
 		return plain, nil
 	}
-	return append([]byte{magic, formPlain}, plain...), nil
+	return envelope(formPlain, plain), nil
 }
 
 // encrypt returns the stored form of plain, encrypted with the first key. It does not compress: an attacker who sees the
