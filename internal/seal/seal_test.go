@@ -515,3 +515,31 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkCompression reports what compressing and opening costs, and the write units that it saves.
+func BenchmarkCompression(b *testing.B) {
+	const rest = 250 // of a signed-in session's item
+	for _, size := range []int{200, 1 << 10, 3 << 10, 8 << 10, 40 << 10} {
+		plain := []byte("{")
+		for n := 0; len(plain) < size; n++ {
+			sum := sha256.Sum256(fmt.Append(nil, n))
+			plain = fmt.Appendf(plain, `"entry_%d":{"reference":"%x","status":"open","remarks":"entry number %d of this session"},`, n, sum[:8], n)
+		}
+		plain = plain[:size]
+		s := &Sealer{Compress: true}
+		stored, err := s.Seal(plain, item, rest)
+		require.NoError(b, err)
+		b.Run(fmt.Sprintf("seal/%d", size), func(b *testing.B) {
+			for b.Loop() {
+				_, _ = s.Seal(plain, item, rest)
+			}
+			b.ReportMetric(float64(writeUnits(rest+len(plain))-writeUnits(rest+len(stored))), "units-saved")
+			b.ReportMetric(float64(len(stored)), "bytes")
+		})
+		b.Run(fmt.Sprintf("open/%d", size), func(b *testing.B) {
+			for b.Loop() {
+				_, _ = s.Open(stored, item)
+			}
+		})
+	}
+}
