@@ -89,7 +89,7 @@ func (a *attempt) try(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := a.op.send(ctx, write)
+	out, err := a.op.call(ctx, write)
 	if a.op.stats.Unanswered {
 		a.lost = true
 		if a.firstUnacked == allAcked && !a.renew {
@@ -324,7 +324,7 @@ func (s *Store) signInGhost(ctx context.Context, c *checkout) (_ *result, err er
 // tryGhost sends g once. It reports whether g has taken effect. If it has not, and without an error, another try is worth
 // it.
 func (s *Store) tryGhost(ctx context.Context, op *operation, g *ghostSignIn) (out protocol.Outcome, done bool, err error) {
-	out, err = op.send(ctx, g.write)
+	out, err = op.call(ctx, g.write)
 	if err != nil || !out.Refused {
 		return out, err == nil && out.Done(), err
 	}
@@ -360,7 +360,7 @@ func (s *Store) tryGhost(ctx context.Context, op *operation, g *ghostSignIn) (ou
 
 // createGhost creates the new session by itself, since its tombstone is gone.
 func (s *Store) createGhost(ctx context.Context, op *operation, g *ghostSignIn) (protocol.Outcome, bool, error) {
-	out, err := op.send(ctx, protocol.Create(g.fresh))
+	out, err := op.call(ctx, protocol.Create(g.fresh))
 	switch {
 	case err != nil:
 		return out, false, err

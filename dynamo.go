@@ -67,15 +67,15 @@ func (op *operation) get(ctx context.Context, key string, consistent bool) (*pro
 	return r, explain(err)
 }
 
-// send makes a write.
-func (op *operation) send(ctx context.Context, w protocol.Write) (protocol.Outcome, error) {
+// call makes a call.
+func (op *operation) call(ctx context.Context, w protocol.Write) (protocol.Outcome, error) {
 	out, err := op.store.table.Send(ctx, &op.stats, w)
 	return out, explain(err)
 }
 
-// sendOnce makes a write that is not worth a repetition: a transaction on its item is an error.
-func (op *operation) sendOnce(ctx context.Context, w protocol.Write) (protocol.Outcome, error) {
-	out, err := op.send(ctx, w)
+// callOnce makes a write that is not worth a repetition: a transaction on its item is an error.
+func (op *operation) callOnce(ctx context.Context, w protocol.Write) (protocol.Outcome, error) {
+	out, err := op.call(ctx, w)
 	if err == nil && out.Busy {
 		err = errBusy
 	}
@@ -88,7 +88,7 @@ func (op *operation) retryBusy(ctx context.Context, w protocol.Write) (protocol.
 	unanswered := false
 	defer func() { op.stats.Unanswered = op.stats.Unanswered || unanswered }()
 	for wait := (pause.Backoff{}); ; {
-		out, err := op.send(ctx, w)
+		out, err := op.call(ctx, w)
 		if err != nil || !out.Busy {
 			return out, err
 		}

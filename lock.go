@@ -144,7 +144,7 @@ func (s *Store) callAcquire(ctx context.Context, op *operation, key string) (acq
 		Lease: protocol.Lease{Key: key, End: now.Add(s.cfg.LockLease).UnixMilli(), Holder: protocol.NewMark()},
 		leave: func() {},
 	}
-	out, err := op.send(ctx, protocol.Acquire(&l.Lease, now.Unix(), now.UnixMilli()-protocol.LeaseSkew))
+	out, err := op.call(ctx, protocol.Acquire(&l.Lease, now.Unix(), now.UnixMilli()-protocol.LeaseSkew))
 	r := out.Item
 	switch {
 	case err != nil:
@@ -189,7 +189,7 @@ func (s *Store) limitLock(ctx context.Context, op *operation, key string) error 
 	ctx, cancel := s.oneCall(ctx)
 	defer cancel()
 	now := s.now()
-	_, err := op.send(ctx, protocol.LimitLock(key, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix()))
+	_, err := op.call(ctx, protocol.LimitLock(key, now.Add(s.cfg.LockLease).UnixMilli(), now.Unix()))
 	return err
 }
 

@@ -196,43 +196,38 @@ func (q *request) open() bool {
 func (q *request) commit() error {
 	q.mu.Lock()
 	done, failed := q.phase != phaseOpen, q.failed
-	unused := q.loading.sess == nil && q.loading.err == nil
-	if unused {
-		q.phase = max(q.phase, phaseCommitted)
+	sess, loadErr := q.loading.sess, q.loading.err
+	if sess == nil && loadErr == nil {
+		done, q.phase = true, max(q.phase, phaseCommitted)
 	}
 	q.mu.Unlock()
-	if done || unused {
+	if done {
 		return failed
 	}
-	err := q.commitSession()
+	q.saves.Lock()
+	q.mu.Lock()
+	q.phase = max(q.phase, phaseCommitted) // not before a Save that is running has put its cookie into the header
+	q.mu.Unlock()
+	var err error
+	if loadErr != nil {
+		q.clearCorrupt(loadErr)
+	} else {
+		err = q.saveSession(context.WithoutCancel(q), sess, false)
+		if h, ok := q.response.header(); ok {
+			varyByCookie(h)
+			// The cookie of an earlier Save is written again: the handler may have replaced its lines in the header.
+			q.store.cookie.write(h, q.cookie)
+		}
+	}
+	q.saves.Unlock()
 	if err != nil {
 		q.fail(err)
 	}
 	return err
 }
 
-func (q *request) commitSession() error {
-	q.saves.Lock()
-	defer q.saves.Unlock()
-	q.mu.Lock()
-	q.phase = max(q.phase, phaseCommitted)
-	sess, loadErr := q.loading.sess, q.loading.err
-	q.mu.Unlock()
-	if loadErr != nil {
-		q.clearCorrupt(loadErr)
-		return nil
-	}
-	err := q.save(context.WithoutCancel(q), sess, false)
-	if h, ok := q.response.header(); ok {
-		varyByCookie(h)
-		// The cookie of an earlier Save is written again: the handler may have replaced its lines in the header.
-		q.store.cookie.write(h, q.cookie)
-	}
-	return err
-}
-
-// save saves the session, and puts its cookie into the header. Its caller holds saves.
-func (q *request) save(ctx context.Context, sess *Session, headersSent bool) error {
+// saveSession saves the session, and puts its cookie into the header. Its caller holds saves.
+func (q *request) saveSession(ctx context.Context, sess *Session, headersSent bool) error {
 	u, err := q.store.save(ctx, sess, headersSent)
 	q.saved = q.saved || err == nil
 	if u.action != cookieKeep && !headersSent {
@@ -259,7 +254,7 @@ func (q *request) saveNow(ctx context.Context, sess *Session) error {
 		detached, cancel = context.WithDeadline(detached, deadline)
 		defer cancel()
 	}
-	err := q.save(detached, sess, committed)
+	err := q.saveSession(detached, sess, committed)
 	q.mu.Lock()
 	q.unsaved = err
 	q.mu.Unlock()
@@ -354,7 +349,7 @@ func (q *request) saveLate(sess *Session) {
 	defer q.saves.Unlock()
 	var err error
 	for n := 0; n < 2 && err == nil && (!q.saved || sess.changed()); n++ {
-		err = q.save(context.WithoutCancel(q), sess, true)
+		err = q.saveSession(context.WithoutCancel(q), sess, true)
 	}
 	q.mu.Lock()
 	q.settled = err == nil

@@ -41,8 +41,8 @@ func (w *response) WriteHeader(status int) {
 	}
 }
 
-// commit has the session saved, and sends the status that was held back.
-func (w *response) commit() error {
+// begin has the session saved, and sends the status that was held back.
+func (w *response) begin() error {
 	held := w.held
 	w.held = 0
 	err := w.request.commit()
@@ -56,7 +56,7 @@ func (w *response) Write(b []byte) (int, error) {
 	if len(b) == 0 && w.request.unanswered() {
 		return 0, nil
 	}
-	if err := w.commit(); err != nil {
+	if err := w.begin(); err != nil {
 		return 0, err
 	}
 	return w.ResponseWriter.Write(b)
@@ -66,7 +66,7 @@ func (w *response) WriteString(s string) (int, error) {
 	if s == "" && w.request.unanswered() {
 		return 0, nil
 	}
-	if err := w.commit(); err != nil {
+	if err := w.begin(); err != nil {
 		return 0, err
 	}
 	return io.WriteString(w.ResponseWriter, s)
@@ -77,7 +77,7 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	if w.request.unanswered() { // there may be nothing to read
 		return io.Copy(struct{ io.Writer }{w}, src)
 	}
-	if err := w.commit(); err != nil {
+	if err := w.begin(); err != nil {
 		return 0, err
 	}
 	return io.Copy(w.ResponseWriter, src)
@@ -89,7 +89,7 @@ func (w *response) FlushError() error {
 	if !w.can(isFlusher) {
 		return http.ErrNotSupported
 	}
-	if err := w.commit(); err != nil {
+	if err := w.begin(); err != nil {
 		return err
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()

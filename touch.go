@@ -66,7 +66,7 @@ func (s *Store) touch(ctx context.Context, r, next *protocol.Record, now int64) 
 	short, cancel := context.WithTimeout(ctx, s.cfg.Timeout/touchShare)
 	defer cancel()
 	timed, op := s.start(short, "touch", r.Key)
-	out, err := op.sendOnce(timed, protocol.Touch(r, next, now))
+	out, err := op.callOnce(timed, protocol.Touch(r, next, now))
 	op.end(err)
 	if err != nil && ctx.Err() == nil { // otherwise the caller's deadline has passed
 		s.restTouches(ctx, r.Key, err)
@@ -79,7 +79,7 @@ func (s *Store) touch(ctx context.Context, r, next *protocol.Record, now int64) 
 func (s *Store) releaseTouching(ctx context.Context, c *checkout, next *protocol.Record, now int64) bool {
 	ctx, op := s.start(ctx, "release", c.rec.Key)
 	if next != nil {
-		out, err := op.sendOnce(ctx, protocol.ReleaseTouching(&c.lease.Lease, c.rec, next, now))
+		out, err := op.callOnce(ctx, protocol.ReleaseTouching(&c.lease.Lease, c.rec, next, now))
 		if err == nil && (out.Done() || !c.lease.Holds(out.Item)) {
 			op.end(nil)
 			return out.Done()

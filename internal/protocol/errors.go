@@ -90,11 +90,13 @@ func isConflict(err error) bool {
 
 // explain returns err, of an operation on the table, as an Error. AWS's error stays reachable by errors.As.
 func (t *Table) explain(op string, err error) error {
-	if foreign := (*foreignError)(nil); errors.As(err, &foreign) {
-		return &Error{Kind: Unavailable, Op: op, Err: err}
-	}
-	if e := (*Error)(nil); errors.As(err, &e) {
+	var explained *Error
+	var foreign *foreignError
+	switch {
+	case err == nil, errors.As(err, &explained):
 		return err
+	case errors.As(err, &foreign):
+		return &Error{Kind: Unavailable, Op: op, Err: err}
 	}
 	return Explain(op, t.name, t.client.Options().Region, err)
 }

@@ -53,41 +53,36 @@ type Outcome struct {
 func (o *Outcome) Done() bool { return !o.Refused && !o.Busy && !o.Throttled }
 
 // Send makes a write. An Outcome that is not done is no error; an error is an [*Error].
-func (t *Table) Send(ctx context.Context, stats *Stats, w Write) (Outcome, error) {
+func (t *Table) Send(ctx context.Context, stats *Stats, w Write) (out Outcome, err error) {
 	var call wire.Call
-	out, err := t.send(wire.Watch(ctx, &call), stats, &w)
+	var cost *types.ConsumedCapacity
+	watched := wire.Watch(ctx, &call)
+	switch w.op {
+	case opPut:
+		cost, err = t.put(watched, &w)
+	case opUpdate:
+		out, cost, err = t.update(watched, &w)
+	case opDelete:
+		cost, err = t.delete(watched, &w)
+	case opTransact:
+		out, err = t.transact(watched, stats, &w)
+	}
 	stats.Unanswered = call.Unanswered
+	var refused *types.ConditionalCheckFailedException
+	switch {
+	case err == nil:
+		stats.WriteUnits += units(cost)
+		return out, nil
+	case errors.As(err, &refused):
+		out.Item, err = t.own(w.op, w.key, refused.Item)
+		out.Refused = err == nil
+	case isConflict(err):
+		return Outcome{Busy: true}, nil
+	}
 	if foreign := (*foreignError)(nil); errors.As(err, &foreign) {
 		stats.Unanswered = true // the write may be done
 	}
-	return out, err
-}
-
-func (t *Table) send(ctx context.Context, stats *Stats, w *Write) (out Outcome, err error) {
-	var cost *types.ConsumedCapacity
-	switch w.op {
-	case opPut:
-		cost, err = t.put(ctx, w)
-	case opUpdate:
-		out, cost, err = t.update(ctx, w)
-	case opDelete:
-		cost, err = t.delete(ctx, w)
-	case opTransact:
-		return t.transact(ctx, stats, w)
-	}
-	if err == nil {
-		stats.WriteUnits += units(cost)
-		return out, nil
-	}
-	var refused *types.ConditionalCheckFailedException
-	if !errors.As(err, &refused) {
-		if isConflict(err) {
-			return Outcome{Busy: true}, nil
-		}
-		return Outcome{}, t.explain(string(w.op), err)
-	}
-	item, err := t.own(w.op, w.key, refused.Item)
-	return Outcome{Refused: err == nil, Item: item}, err
+	return out, t.explain(string(w.op), err)
 }
 
 const allOld = types.ReturnValuesOnConditionCheckFailureAllOld
