@@ -4,19 +4,18 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
-
-	"strings"
-	"testing/synctest"
-
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
-	"github.com/stretchr/testify/require"
 )
 
 // Waiting for a lock costs reads, which are cheap, and not refused writes: of six tries to
