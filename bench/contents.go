@@ -125,7 +125,7 @@ func newLaravel(n int) person {
 	p.small[1] = encode("_flash", object{"old": []string{"status"}, "new": []string{}, "status": r.sentence(6)})
 	var rows []object
 	for range 10 {
-		rows = append(rows, object{"zamowienie_id": r.text(digits, 7), "klient": r.sentence(3), "kwota": fmt.Sprintf("%d,%02d", 10+r.IntN(9000), r.IntN(100)), "stan": r.pick([]string{"nowe", "wyslane", "oplacone"}), "uwagi": r.sentence(8)})
+		rows = append(rows, object{"zamowienie_id": r.text(digits, 7), "klient": r.sentence(3), "kwota": fmt.Sprintf("%d,%02d", 10+r.IntN(9000), r.IntN(100)), "stan": r.pick([]string{"przyjete", "wyslane", "oplacone"}), "uwagi": r.sentence(8)})
 	}
 	p.big = encode("Lista", object{"strona": 1, "wiersze": rows})
 	return p
