@@ -5,68 +5,62 @@ import (
 	"fmt"
 )
 
-// The states that a caller can tell apart with [errors.Is]. Every error of this
-// package that stands for one of them wraps it, and where AWS's own error is the
-// cause, that one is wrapped too and is reached with [errors.As]. No error text
-// holds a session id or session data; [Session.Ref] names the session instead.
+// The errors that a caller can distinguish with [errors.Is]. An error of this package that is one of them wraps it.
+// If the cause is an error of AWS's, the error wraps that too, and [errors.As] reaches it. No error message contains
+// a session id or session data; [Session.Ref] names the session instead.
 var (
-	// ErrNoMiddleware: Load was called with a context that did not come through [Store.Middleware], or
-	// with that of a request that became an HTTP/2 connection: its streams need a Middleware inside.
-	// A fault of the program. The first one is logged, since a handler that just returns answers with
-	// a blank page.
+	// ErrNoMiddleware is returned by Load if its context did not come through [Store.Middleware], or is that of
+	// a request that became an HTTP/2 connection, whose streams need a Middleware inside. It is a fault of the
+	// program. The first one is logged, since a handler that simply returns answers with a blank page.
 	ErrNoMiddleware = errors.New("dynasession: the context did not come through Store.Middleware")
 
-	// ErrNotFound: there is no live session under that id. It never existed, was
-	// destroyed, or has expired, whether or not its item is still in the table.
+	// ErrNotFound means that there is no live session under the id. It never existed, was destroyed, or has
+	// expired, whether or not its item is still in the table.
 	ErrNotFound = errors.New("dynasession: no such session")
 
-	// ErrNoKey: the session has no value under that key.
+	// ErrNoKey means that the session has no value under the key.
 	ErrNoKey = errors.New("dynasession: no such key")
 
-	// ErrGone: the session was destroyed, renewed or has expired while the request
-	// ran. Nothing was saved, and nothing was brought back.
+	// ErrGone means that the session was destroyed or renewed, or has expired, while the request ran. Nothing
+	// was saved, and nothing was brought back.
 	ErrGone = errors.New("dynasession: the session ended meanwhile")
 
-	// ErrConflict: another request changed the session in a way that this one's
-	// changes cannot be merged with: it took the value that this one popped, or
-	// kept winning every try. Nothing was saved; or an earlier try was, to which no
-	// answer came, and nobody can tell any more.
+	// ErrConflict means that another request has changed the session in a way that this request's changes cannot
+	// be merged with: it has taken the value that this request popped, or was faster at every try. Nothing was
+	// saved, unless an earlier try was saved whose answer was lost.
 	ErrConflict = errors.New("dynasession: another request changed the session")
 
-	// ErrLocked: under [Lock], another request held the session, or others before this one
-	// waited for it, for the whole of Config.LockWait or until the deadline of the context.
-	// Nothing was read.
+	// ErrLocked means that, under [Lock], another request held the session, or others waited for it before this
+	// request, for the whole of Config.LockWait or until the deadline of the context. Nothing was read.
 	ErrLocked = errors.New("dynasession: the session is locked by another request")
 
-	// ErrLockLost: under [Lock], this request no longer holds the session's lock. It held the session
-	// for longer than Config.LockLease, and another request has taken it over; or PHP, which does not
-	// know leases, has removed the lock. Nothing was saved.
+	// ErrLockLost means that, under [Lock], this request no longer holds the session's lock. It held the lock
+	// for longer than Config.LockLease, and another request has taken it; or PHP, which does not know leases,
+	// has removed it. Nothing was saved.
 	ErrLockLost = errors.New("dynasession: the session's lock is another's, or was removed")
 
-	// ErrTooLarge: the item would pass DynamoDB's limit of 400 KB (Amazon DynamoDB
-	// Developer Guide, "Quotas", Item size). Nothing of it was saved; a Destroy before it is done.
+	// ErrTooLarge means that the item would pass DynamoDB's limit of 400 KB (Amazon DynamoDB Developer Guide,
+	// "Quotas", Item size). Nothing of it was saved; a Destroy before it was done.
 	ErrTooLarge = errors.New("dynasession: the session is too large for one item")
 
-	// ErrInvalidID: the id is not of the form that this store makes or accepts.
-	// Nothing was sent.
+	// ErrInvalidID means that the id does not have the form of the ids that this store makes or accepts. Nothing
+	// was sent.
 	ErrInvalidID = errors.New("dynasession: not a session id")
 
-	// ErrCorrupt: the stored data does not open or decode. The item stays as it is.
+	// ErrCorrupt means that the stored data does not open or decode. The item stays as it is.
 	ErrCorrupt = errors.New("dynasession: stored session data cannot be read")
 
-	// ErrTable: the table is missing, or is not what Config says. The text tells
-	// what to do.
+	// ErrTable means that the table is missing, or is not as Config says. The message says what to do.
 	ErrTable = errors.New("dynasession: the table is not usable")
 
-	// ErrCredentials: AWS's credentials are missing, have expired or are refused, or their policy does
-	// not allow the call. A credential provider that fails counts too; one that does not answer within
-	// Config.Timeout is ErrUnavailable. The text has AWS's own words.
+	// ErrCredentials means that AWS's credentials are missing, have expired or are refused, that their policy
+	// does not allow the call, or that the credential provider has failed. If the provider does not answer
+	// within Config.Timeout, the error is ErrUnavailable. The message contains AWS's own.
 	ErrCredentials = errors.New("dynasession: AWS refuses the credentials, or there are none")
 
-	// ErrUnavailable: DynamoDB did not answer within Config.Timeout, throttled, or
-	// failed, after the SDK's retries. Trying again later may help. If it was the
-	// answer to a write that got lost, the write may be done, whole and once; another
-	// [Session.Save] of the same changes finds out.
+	// ErrUnavailable means that DynamoDB did not answer within Config.Timeout, throttled, or failed, after the
+	// SDK's retries. Another try later may succeed. If the lost answer was that of a write, the write may be
+	// done, whole and once; another [Session.Save] of the same changes finds out.
 	ErrUnavailable = errors.New("dynasession: DynamoDB is not available")
 )
 
