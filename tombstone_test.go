@@ -149,6 +149,14 @@ func loadCall(policy dynasession.Concurrency) string {
 	return "GetItem"
 }
 
+// loadCalls are the calls of a load that finds no live session.
+func loadCalls(policy dynasession.Concurrency) []string {
+	if *withEventualReads && policy != dynasession.Lock { // the second one is consistent
+		return []string{loadCall(policy), loadCall(policy)}
+	}
+	return []string{loadCall(policy)}
+}
+
 func TestRenewLeavesATombstone(t *testing.T) {
 	eachPolicy(t, func(t *testing.T, b *backend, policy dynasession.Concurrency) {
 		for _, path := range []string{"/login?alice", "/renew", "/sign-out"} {
@@ -404,11 +412,11 @@ func TestGhost(t *testing.T) {
 			assert.Equal(t, http.StatusOK, w.Code)
 			assert.Equal(t, "[] user= id= ref= new=true n=0 false false true", w.Body.String())
 			assert.Empty(t, cookies(w))
-			assert.Equal(t, []string{loadCall(policy)}, b.calls.take())
+			assert.Equal(t, loadCalls(policy), b.calls.take())
 			w = l.with(0).get("/takes")
 			assert.Equal(t, http.StatusOK, w.Code)
 			assert.Empty(t, cookies(w))
-			assert.Equal(t, []string{loadCall(policy)}, b.calls.take())
+			assert.Equal(t, loadCalls(policy), b.calls.take())
 			assert.ElementsMatch(t, before, allItems(t, b, l.table))
 		})
 		t.Run("changes", func(t *testing.T) {
@@ -417,7 +425,7 @@ func TestGhost(t *testing.T) {
 			for _, path := range []string{"/set?mine", "/delete", "/count", "/flash", "/remember", "/limit", "/renew", "/sign-out"} {
 				b.calls.take()
 				l.conflict(l.with(0), path)
-				assert.Equal(t, []string{loadCall(policy)}, b.calls.take(), path)
+				assert.Equal(t, loadCalls(policy), b.calls.take(), path)
 				assert.ElementsMatch(t, before, allItems(t, b, l.table), path)
 			}
 		})
@@ -432,7 +440,7 @@ func TestGhost(t *testing.T) {
 			old := l.with(0)
 			b.calls.take()
 			old.ok("/login-and-more")
-			assert.Equal(t, []string{loadCall(policy), "TransactWriteItems"}, b.calls.take())
+			assert.Equal(t, append(loadCalls(policy), "TransactWriteItems"), b.calls.take())
 			l.ids = append(l.ids, idOf(old))
 			l.live("carol")
 			assert.Equal(t, "after before carol", old.ok("/read"))
