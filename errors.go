@@ -55,7 +55,8 @@ var (
 
 	// ErrCredentials means that AWS's credentials are missing, have expired or are refused, that their policy
 	// does not allow the call, or that the credential provider has failed. If the provider does not answer
-	// within Config.Timeout, the error is ErrUnavailable. The message contains AWS's own.
+	// within Config.Timeout, the error is ErrCredentials with [NewClient], and ErrUnavailable with the SDK's own
+	// retryer, which hides what it has waited for. The message contains AWS's own.
 	ErrCredentials = errors.New("dynasession: AWS refuses the credentials, or there are none")
 
 	// ErrUnavailable means that DynamoDB did not answer within Config.Timeout, throttled, or failed, after the
