@@ -58,8 +58,8 @@ func Example() {
 	// visit 1
 }
 
-// The zero Config is ready for production; a field that is zero has the default. What is
-// wrong is told by New, all at once.
+// The zero Config is ready for production; a field that is zero has the default. New reports
+// everything that is wrong at once.
 func ExampleConfig() {
 	cfg := dynasession.Config{
 		Table:       "shop-" + dynasession.DefaultTable,
@@ -353,7 +353,7 @@ func ExampleLoad() {
 }
 
 // Wrong: what is changed after the response was written comes too late. Of a new session
-// nothing is stored, since its cookie can't be sent any more; the Logger is told. Change first,
+// nothing is stored, since its cookie can't be sent any more; that is logged. Change first,
 // then write.
 func ExampleLoad_incorrect() {
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
@@ -492,7 +492,7 @@ func ExampleSession_Decode() {
 	// [age] true false
 }
 
-// SetUser gives the session a new id: one that somebody knew before the sign-in is worth
+// SetUser changes the session's id: one that somebody knew before the sign-in is worth
 // nothing (session fixation).
 func ExampleSession_SetUser() {
 	store := exampleStore(dynasession.Config{})

@@ -208,7 +208,7 @@ func TestLockHasRoom(t *testing.T) {
 	}
 }
 
-// TestLockWaitInAnOutage: where nobody has told of a lock, none is told of.
+// TestLockWaitInAnOutage: if no answer has shown a lock, the error names none.
 func TestLockWaitInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := embedded(t)

@@ -154,7 +154,7 @@ func TestSetOfWhatWasLoaded(t *testing.T) {
 }
 
 // TestChangeDuringTheLastSave: what a goroutine of the handler's changes while the handler's
-// changes are saved is saved too, and what it changes during that is told.
+// changes are saved is saved too, and what it changes meanwhile is reported.
 func TestChangeDuringTheLastSave(t *testing.T) {
 	for name, early := range map[string]bool{"when the handler returns": false, "after the header": true} {
 		t.Run(name, func(t *testing.T) {

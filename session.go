@@ -16,10 +16,8 @@ import (
 
 // A Session is the session of one request: values under keys, each encoded when it is set and decoded when it is
 // read, and what is known about the session itself. [Load] returns it; the zero value cannot be used. The goroutines
-// of its request may use it concurrently.
-//
-// Changes are kept in memory until the middleware saves them, right before the first byte of the response, or until
-// [Session.Save].
+// of its request may use it concurrently. Changes are kept in memory until the middleware saves them, right before
+// the first byte of the response, or until [Session.Save].
 type Session struct {
 	codec Codec
 	keys  keyspace
@@ -49,8 +47,7 @@ type saver interface {
 	orphaned() // a change came after the request's end
 }
 
-// flashPrefix begins the keys of flash messages. Each message has its own key, so that the messages of parallel
-// requests are all kept.
+// flashPrefix begins the keys of flash messages. Each has its own, so that parallel requests' messages are all kept.
 const flashPrefix = "_flash."
 
 // Get returns the value of key, decoded. It is a copy, which the session does not share. Get returns false if there

@@ -1290,7 +1290,7 @@ func TestClocksApart(t *testing.T) {
 }
 
 // TestSweepBesideClocksApart: a sweep by a clock that is up to a minute ahead takes nothing that
-// another server serves. Farther ahead it does; then the request there is told, and revives nothing.
+// another server serves. Farther ahead it does; then the request there gets an error, and revives nothing.
 func TestSweepBesideClocksApart(t *testing.T) {
 	for _, test := range []struct {
 		apart  time.Duration
@@ -1321,7 +1321,7 @@ func TestSweepBesideClocksApart(t *testing.T) {
 }
 
 // TestLeaseBesideClocksApart: a clock that is up to 2 s ahead takes no lease before its holder
-// knows it to be over. One that is farther ahead does, and the holder is told.
+// knows it to be over. One that is farther ahead does, and the holder gets an error.
 func TestLeaseBesideClocksApart(t *testing.T) {
 	const lease = 30 * time.Second
 	cfg := dynasession.Config{Concurrency: dynasession.Lock, LockLease: lease}

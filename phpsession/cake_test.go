@@ -72,7 +72,7 @@ func TestLookup(t *testing.T) {
 		found(t, s, "n", 8)
 		found(t, s, "t.k", 2)
 		found(t, s, "h.x", 1)
-		missing[any](t, s, "Auth.User.none") // CakePHP gives no null
+		missing[any](t, s, "Auth.User.none") // CakePHP returns no null
 		missing[int](t, s, "Auth.User.name") // a string
 		for _, path := range []string{"", ".", "none", "Auth.", "Auth.none", "Auth.User.id.more", "Auth.a.b", "n.x", "Auth.05", "o.w"} {
 			missing[any](t, s, path)

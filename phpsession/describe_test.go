@@ -23,7 +23,7 @@ type describer struct {
 	oids   map[any]int
 }
 
-// describe gives the list of [key, value] of a session. It joins the values as php_serialize, whose whole is one
+// describe returns the list of [key, value] of a session. It joins the values as php_serialize, whose whole is one
 // value, so that what keys share shows.
 func describe(t testing.TB, values []dynasession.KeyValue) []any {
 	t.Helper()

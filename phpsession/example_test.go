@@ -16,7 +16,7 @@ import (
 const exampleID = "4c1bd2cj2tqp5g3u9r0k7ea8vo"
 
 // visit makes a store as the examples need it, with a session that PHP has stored, and a request of that session's
-// browser. It gives what the session is afterwards.
+// browser. It returns what the session is afterwards.
 func visit(cfg dynasession.Config, php string, handler http.HandlerFunc) string {
 	ctx := context.Background()
 	db := dynamotest.NewServer()

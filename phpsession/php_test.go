@@ -218,7 +218,7 @@ func TestRound(t *testing.T) {
 	}
 }
 
-// round gives false for a session that PHP itself does not read again, as some with references into what is in an
+// round returns false for a session that PHP itself does not read again, as some with references into what is in an
 // SplObjectStorage.
 func round(t *testing.T, php *realPHP, sh *shared, seed int) bool {
 	t.Helper()

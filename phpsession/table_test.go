@@ -26,7 +26,7 @@ import (
 	"github.com/dynasession/dynasession/phpsession"
 )
 
-// local gives a client of DynamoDB Local.
+// local returns a client of DynamoDB Local.
 func local(t testing.TB) *dynamodb.Client {
 	endpoint := os.Getenv("DYNAMODB_LOCAL_ENDPOINT")
 	if endpoint == "" {
@@ -98,7 +98,7 @@ func (sh *shared) item() item {
 	return out.Item
 }
 
-// data gives what PHP's handler reads of an item.
+// data returns what PHP's handler reads of an item.
 func (sh *shared) data(it item) []byte {
 	switch d := it[sh.cfg.Attributes.Data].(type) {
 	case *types.AttributeValueMemberS:
@@ -118,7 +118,7 @@ func (sh *shared) expires(it item) int64 {
 	return at
 }
 
-// request is a request of the session's browser to Go. It gives the status.
+// request is a request of the session's browser to Go. It returns the status.
 func (sh *shared) request(handler func(s *dynasession.Session)) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(sh.t.Context(), http.MethodGet, "https://shop.example.com/", http.NoBody)
 	if sh.id != "" {
@@ -134,7 +134,7 @@ func (sh *shared) request(handler func(s *dynasession.Session)) *httptest.Respon
 	return w
 }
 
-// phpLocks is the read of PHP's handler with locking on: it gives false if another holds the lock.
+// phpLocks is the read of PHP's handler with locking on: it returns false if another holds the lock.
 func (sh *shared) phpLocks() bool {
 	sh.t.Helper()
 	_, err := sh.client.UpdateItem(sh.t.Context(), &dynamodb.UpdateItemInput{
@@ -224,14 +224,14 @@ func (v *sdkVector) config() dynasession.Config {
 	return cfg
 }
 
-// usable tells whether it is a session that PHP would make. 17 are not, and only show how the handler joins names and
+// usable reports whether it is a session that PHP would make. 17 are not, and only show how the handler joins names and
 // ids: they have no session.name, which PHP always has, or an id below 22 characters, the least of PHP's sid_length.
 // In the table of its own the ids are short too, and are made longer.
 func (v *sdkVector) usable() bool {
 	return v.SessionName != "" && (len(v.SessionID) >= 22 || v.HashKey == "sid")
 }
 
-// place gives the item of a vector as it belongs into the table of sh, and makes it the session of sh.
+// place returns the item of a vector as it belongs into the table of sh, and makes it the session of sh.
 func (v *sdkVector) place(sh *shared, s sdkItem) item {
 	out := s.item()
 	sh.id = v.SessionID
@@ -308,7 +308,7 @@ func TestSDKItems(t *testing.T) {
 	}
 }
 
-// liveSession has Go read what is stored, and then set one key. It gives the data afterwards.
+// liveSession has Go read what is stored, and then set one key. It returns the data afterwards.
 func (sh *shared) liveSession(name string, stored item) []byte {
 	t := sh.t
 	t.Helper()

@@ -110,7 +110,7 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
-// roundTrip decodes data, and gives what that encodes as.
+// roundTrip decodes data, and returns what that encodes as.
 func roundTrip[T any](t *testing.T, data string) (v T, again string) {
 	t.Helper()
 	v = unmarshal[T](t, data)

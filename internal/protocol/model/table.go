@@ -200,7 +200,7 @@ func (e *explorer) kept() int8 {
 	return 3
 }
 
-// acknowledge notes what the browser is told.
+// acknowledge notes the answer that the browser gets.
 func (e *explorer) acknowledge(s *state, i int, o *op) {
 	p, d := &s.procs[i], e.sc.deeds[i]
 	if p.verdict != acked {
