@@ -461,9 +461,6 @@ func TestSecurityDocument(t *testing.T) {
 			assert.Contains(t, code, `"`+name[2]+`"`, name[0])
 		}
 	}
-	for _, s := range situations {
-		assert.Contains(t, string(text), "`TestSituations/"+s.name+"`")
-	}
 }
 
 // TestArchitectureDocument: docs/architecture.md names code and tests that are there.

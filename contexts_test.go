@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/internal/testhook"
 )
 
 // A session hangs on the context of its request. These tests bring that context to other requests, in all
@@ -332,7 +333,7 @@ func TestLoadWithoutMiddleware(t *testing.T) {
 	was := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&lines, nil)))
 	defer slog.SetDefault(was)
-	dynasession.ForgetNoMiddleware()
+	testhook.ForgetNoMiddleware()
 	for range 3 {
 		_, err := dynasession.Load(t.Context())
 		require.ErrorIs(t, err, dynasession.ErrNoMiddleware)
@@ -341,7 +342,7 @@ func TestLoadWithoutMiddleware(t *testing.T) {
 	assert.Contains(t, lines.String(), "contexts_test.go")
 
 	lines.Reset()
-	dynasession.ForgetNoMiddleware()
+	testhook.ForgetNoMiddleware()
 	store, err := dynasession.New(embedded(t).client, dynasession.Config{Logger: slog.New(slog.NewTextHandler(&lines, nil))})
 	require.NoError(t, err)
 	_, err = store.Load(t.Context())

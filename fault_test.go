@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -93,7 +94,7 @@ var troubles = []trouble{
 		return nil
 	})},
 	{name: "truncated", passes: true, mute: true, spoil: answered(func(r *http.Response, body []byte) error {
-		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), iotestErr{io.ErrUnexpectedEOF}))
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), iotest.ErrReader(io.ErrUnexpectedEOF)))
 		return nil
 	})},
 	{name: "short", mute: true, ofKind: true, spoil: answered(func(r *http.Response, body []byte) error {
@@ -128,7 +129,7 @@ var (
 )
 
 // spoiled has the calls that f makes meet spoils in turn, and the last one for good.
-func (b *backend) spoiled(f func(), spoils ...func(*call) (*http.Response, error)) {
+func spoiled(b *backend, f func(), spoils ...func(*call) (*http.Response, error)) {
 	b.calls.intercept(func(c *call) (*http.Response, error) {
 		spoil := spoils[0]
 		if len(spoils) > 1 {
@@ -176,10 +177,9 @@ type deed struct {
 	some   bool // meets one trouble of a kind
 }
 
-const (
-	deedBefore = `{"n":0,"token":"t"}`
-	deedNone   = ""
-)
+const deedBefore = `{"n":0,"token":"t"}`
+
+const deedNone = ""
 
 var deeds = []deed{
 	{path: "/read", after: deedBefore},
@@ -200,8 +200,8 @@ var deeds = []deed{
 	{path: "/panic-after", some: true, after: `{"n":0,"token":"t","mine":true}`},
 }
 
-// add adds what only deeds do.
-func (a app) add() {
+// addDeeds adds what only deeds do.
+func addDeeds(a app) {
 	mine := func(s *session) { s.Set("mine", true) }
 	a["/remember"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Remember(30 * 24 * time.Hour) }
 	a["/flash"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.AddFlash("hello") }
@@ -299,7 +299,7 @@ func tryTroubles(t *testing.T, b *backend, cfg dynasession.Config, d deed, patie
 	}
 	eachTrouble(t, troubles, calls, func(tr *trouble) *faultScene {
 		cfg.Timeout = tr.patience(patience)
-		return newFaultScene(t, b.with(tr), cfg, d)
+		return newFaultScene(t, withTrouble(b, tr), cfg, d)
 	}, (*faultScene).happen)
 }
 
@@ -309,7 +309,7 @@ func ofKinds(all []trouble) []trouble {
 }
 
 // with returns the backend with the client that tr meets.
-func (b *backend) with(tr *trouble) *backend {
+func withTrouble(b *backend, tr *trouble) *backend {
 	if !tr.dawdles {
 		return b
 	}
@@ -381,7 +381,7 @@ func newFaultScene(t *testing.T, b *backend, cfg dynasession.Config, d deed) *fa
 	var err error
 	sc.judge, err = dynasession.New(b.client, dynasession.Config{Table: sc.table, Logger: spoken.logger()})
 	require.NoError(t, err)
-	sc.paths.add()
+	addDeeds(sc.paths)
 	sc.handler = survives(sc.handler)
 	if !d.fresh {
 		sc.ok("/new")
@@ -628,7 +628,7 @@ func (v *verb) tryTroubles(t *testing.T, b *backend, policy dynasession.Concurre
 		if v.pace == patientPace && b.server == nil {
 			cfg.Timeout = 4 * patience
 		}
-		return v.scene(t, b.with(tr), cfg)
+		return v.scene(t, withTrouble(b, tr), cfg)
 	}, v.happen)
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"flag"
 	"io"
 	"net/http"
@@ -207,7 +209,7 @@ func (b *backend) lag(t testing.TB, ask func() error, stale func(*call) bool) {
 
 // lagIndex has the index show of user what it shows now, to the next n queries. f runs before
 // the nth call of an operation.
-func (b *backend) lagIndex(t testing.TB, table, user string, n int, operation string, nth int, f func()) {
+func lagIndex(t testing.TB, b *backend, table, user string, n int, operation string, nth int, f func()) {
 	t.Helper()
 	b.lag(t, func() error {
 		_, err := b.client.Query(t.Context(), &dynamodb.QueryInput{
@@ -252,6 +254,12 @@ func newStore(t testing.TB, b *backend, cfg dynasession.Config) *dynasession.Sto
 }
 
 func newTable() string { return "test-" + rand.Text() }
+
+// keyOf returns the key of the session with the given id, in a store whose Config does not change keys.
+func keyOf(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return "session_" + hex.EncodeToString(sum[:])
+}
 
 // items returns all items of a table, but for tombstones.
 func items(t testing.TB, b *backend, table string) []map[string]types.AttributeValue {

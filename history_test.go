@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -30,6 +31,7 @@ import (
 
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
+	"github.com/dynasession/dynasession/internal/testhook"
 )
 
 // Histories: browsers with several tabs each send random requests to several servers, while
@@ -981,7 +983,7 @@ func (v *visit) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.loads.Add(1)
-	v.sess, v.fresh, v.seen, v.ghost = sess, sess.IsNew(), contentsOf(sess), dynasession.GhostUntil(sess)
+	v.sess, v.fresh, v.seen, v.ghost = sess, sess.IsNew(), contentsOf(sess), testhook.GhostUntil(sess)
 	v.alone = v.strict && !v.fresh
 	if v.policy == dynasession.Lock && !v.fresh {
 		v.lock = v.number()
@@ -1303,7 +1305,7 @@ func (w *wire) witness(r *http.Request, op string, resp *http.Response, err erro
 		_ = resp.Body.Close()
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 		if broken != nil {
-			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), iotestErr{broken}))
+			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), iotest.ErrReader(broken)))
 		}
 		sum := resp.Header.Get("X-Amz-Crc32")
 		told = broken == nil && json.Valid(body) && resp.StatusCode < http.StatusInternalServerError &&
@@ -1314,10 +1316,6 @@ func (w *wire) witness(r *http.Request, op string, resp *http.Response, err erro
 	}
 	return resp, err
 }
-
-type iotestErr struct{ err error }
-
-func (e iotestErr) Read([]byte) (int, error) { return 0, e.err }
 
 func (w *wire) lose(r *http.Request, op string) {
 	if v := visitOf(r.Context()); v != nil && op != "GetItem" {

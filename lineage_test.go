@@ -290,10 +290,10 @@ func TestSignInEndsRemember(t *testing.T) {
 				br := newBrowser(c.t, h)
 				br.ok("/new")
 				br.ok("/remembered")
-				born := attr(c.newest(), "born")
+				born := attr(newest(c), "born")
 				c.pass(test.after)
 				br.ok(path)
-				item := c.newest()
+				item := newest(c)
 				assert.Equal(c.t, epochText(c.now().Add(test.lasts)), attr(item, "expires"), path)
 				assert.Equal(c.t, test.anew, born != attr(item, "born"), path)
 				assert.Equal(c.t, test.lasts != month, attr(item, "idle") == "", path)
@@ -304,7 +304,7 @@ func TestSignInEndsRemember(t *testing.T) {
 }
 
 // newest is the item of the latest sign-in.
-func (c *timed) newest() map[string]types.AttributeValue {
+func newest(c *timed) map[string]types.AttributeValue {
 	c.t.Helper()
 	all := items(c.t, c.backend, c.table)
 	require.NotEmpty(c.t, all)

@@ -91,7 +91,7 @@ func TestSaveMoreAfterLostAnswers(t *testing.T) {
 func TestUnansweredSaveWithMoreOnTop(t *testing.T) {
 	type spoils = []func(*call) (*http.Response, error)
 	saveFails := func(sc *scene, s *dynasession.Session, how ...func(*call) (*http.Response, error)) {
-		sc.b.spoiled(func() { require.ErrorIs(sc.t, s.Save(sc.t.Context()), dynasession.ErrUnavailable) }, how...)
+		spoiled(sc.b, func() { require.ErrorIs(sc.t, s.Save(sc.t.Context()), dynasession.ErrUnavailable) }, how...)
 	}
 	cases := map[string]struct {
 		others int
@@ -154,7 +154,7 @@ func TestUnansweredSaveThatIsThenInTheWay(t *testing.T) {
 						}
 						ctx, cancel := context.WithTimeout(r.Context(), 200*time.Millisecond)
 						defer cancel()
-						b.spoiled(func() { assert.Error(t, s.Save(ctx)) }, resetAfter, later)
+						spoiled(b, func() { assert.Error(t, s.Save(ctx)) }, resetAfter, later)
 						assert.NoError(t, s.Save(r.Context()))
 					}
 					sc.ok("/twice")

@@ -21,11 +21,8 @@ import (
 	"github.com/dynasession/dynasession"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(victimEnv) != "" {
-		victim()
-		return
-	}
+// runTests runs the tests of a package, and fails if they leave goroutines, or print an id.
+func runTests(m *testing.M) {
 	out, stop := watchOutput()
 	code := m.Run()
 	localTransport.CloseIdleConnections()

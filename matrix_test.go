@@ -236,6 +236,6 @@ func (m *matrixPair) judge(deeds ...*matrixDeed) {
 				br.jar.SetCookies(origin, w.Result().Cookies())
 			}
 		}
-		require.Equal(t, attr(kept, "id"), dynasession.KeyOf(m.store, idOf(br)), "%s: the newer cookie is replaced, %v", m.what, order)
+		require.Equal(t, attr(kept, "id"), keyOf(idOf(br)), "%s: the newer cookie is replaced, %v", m.what, order)
 	}
 }

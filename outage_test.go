@@ -69,7 +69,7 @@ func TestTwoCookiesOneCorrupt(t *testing.T) {
 		sc := newScene(t, b, dynasession.Config{Concurrency: policy})
 		bad := newBrowser(t, sc.handler)
 		bad.ok("/new")
-		item := sc.raw(dynasession.KeyOf(sc.store, idOf(bad)))
+		item := sc.raw(keyOf(idOf(bad)))
 		item["data"] = str("{")
 		putItem(t, b, sc.table, item)
 		for _, ids := range [][]string{{idOf(bad), sc.id()}, {sc.id(), idOf(bad)}} {

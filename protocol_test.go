@@ -965,7 +965,7 @@ func TestProtocolSetUserBeforeDestroyUsersDelete(t *testing.T) {
 			assert.Equal(t, "n token bob", sc.ok("/read"))
 		},
 		"the index still shows alice": func(t *testing.T, sc *scene) {
-			sc.b.lagIndex(t, sc.table, "alice", 1, "", 0, nil)
+			lagIndex(t, sc.b, sc.table, "alice", 1, "", 0, nil)
 			sc.ok("/login?bob")
 			ended, err := sc.store.DestroyUser(t.Context(), "alice", nil)
 			require.NoError(t, err)

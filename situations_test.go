@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,15 @@ func TestSituations(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestSituationsAreDocumented checks that SECURITY.md has a row for each situation.
+func TestSituationsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("SECURITY.md")
+	require.NoError(t, err)
+	for _, s := range situations {
+		assert.Contains(t, string(text), "`TestSituations/"+s.name+"`")
 	}
 }
 

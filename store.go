@@ -17,6 +17,7 @@ import (
 	"github.com/dynasession/dynasession/internal/pause"
 	"github.com/dynasession/dynasession/internal/protocol"
 	"github.com/dynasession/dynasession/internal/seal"
+	"github.com/dynasession/dynasession/internal/testhook"
 )
 
 // SaveHandler is the Go form of PHP's SessionHandlerInterface
@@ -53,6 +54,20 @@ type Store struct {
 	insecure  sync.Once    // that browsers may drop the cookie
 	namesake  sync.Once    // that another store uses the same cookie
 	now       func() time.Time
+}
+
+func init() {
+	testhook.SetClock = func(store any, now func() time.Time) { store.(*Store).now = now }
+	testhook.GhostUntil = func(sess any) time.Time {
+		s := sess.(*Session)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.ghost == nil {
+			return time.Time{}
+		}
+		return timeOf(s.ghost.Expires)
+	}
+	testhook.ForgetNoMiddleware = func() { saidNoMiddleware.Store(false) }
 }
 
 // New returns a Store that uses client, with a copy of cfg. It does no I/O. Its error names everything that is wrong

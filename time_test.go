@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/internal/testhook"
 )
 
 // The tests here run in a synctest bubble, whose clock moves only by sleeping: what the
@@ -108,7 +109,7 @@ func (c *timed) apart(cfg dynasession.Config, by time.Duration) *dynasession.Sto
 	c.t.Helper()
 	cfg.Table = c.table
 	s := newStore(c.t, c.backend, cfg)
-	dynasession.SetClock(s, func() time.Time { return c.now().Add(by) })
+	testhook.SetClock(s, func() time.Time { return c.now().Add(by) })
 	return s
 }
 
@@ -943,7 +944,7 @@ func TestTouchMakesLastUsedExact(t *testing.T) {
 }
 
 // deadHolder leaves the session locked until end by a server that is no more.
-func (c *timed) deadHolder(end time.Time) {
+func deadHolder(c *timed, end time.Time) {
 	c.t.Helper()
 	c.amend(c.item(), map[string]types.AttributeValue{"lock": milliseconds(end), "holder": str("dead")})
 }
@@ -954,7 +955,7 @@ func TestLockOfADeadHolderIsTakenOver(t *testing.T) {
 		b := newBrowser(c.t, c.visit(c.store, nil))
 		b.ok("/new")
 		end := time.Now().Add(lease)
-		c.deadHolder(end)
+		deadHolder(c, end)
 		require.Equal(c.t, "live", b.ok("/"))
 		over := time.Since(end)
 		assert.GreaterOrEqual(c.t, over, 2*time.Second, "clocks may be so far apart")
@@ -973,7 +974,7 @@ func TestLockWaitEndsToTheMoment(t *testing.T) {
 				}
 				b := newBrowser(c.t, c.visit(c.store, nil))
 				b.ok("/new")
-				c.deadHolder(time.Now().Add(dynasession.DefaultLockLease))
+				deadHolder(c, time.Now().Add(dynasession.DefaultLockLease))
 				locked := c.item()
 				begin := time.Now()
 				w := b.get("/")
@@ -1003,7 +1004,7 @@ func TestLockErrLockedIsTold(t *testing.T) {
 	inBubble(t, cfg, func(c *timed) {
 		b := newBrowser(c.t, c.visit(c.store, nil))
 		b.ok("/new")
-		c.deadHolder(time.Now().Add(time.Hour))
+		deadHolder(c, time.Now().Add(time.Hour))
 		assert.Equal(c.t, http.StatusTeapot, b.get("/").Code)
 		assert.ErrorIs(c.t, told, dynasession.ErrLocked)
 	})
@@ -1177,7 +1178,7 @@ func TestLockGivesEverybodyATurn(t *testing.T) {
 }
 
 // expired makes sessions that have expired so long ago.
-func (c *timed) expired(ago ...time.Duration) {
+func expired(c *timed, ago ...time.Duration) {
 	c.t.Helper()
 	h := c.visit(c.store, nil)
 	for range ago {
@@ -1190,7 +1191,7 @@ func (c *timed) expired(ago ...time.Duration) {
 
 func TestSweepLeavesAMargin(t *testing.T) {
 	inBubble(t, dynasession.Config{}, func(c *timed) {
-		c.expired(-time.Minute, 0, 59*time.Second, 60*time.Second, 61*time.Second, time.Hour)
+		expired(c, -time.Minute, 0, 59*time.Second, 60*time.Second, 61*time.Second, time.Hour)
 		now := time.Now()
 		stats, err := c.store.Sweep(c.t.Context(), dynasession.SweepOptions{DryRun: true})
 		require.NoError(c.t, err)
@@ -1390,7 +1391,7 @@ func TestSweepKeepsToItsRate(t *testing.T) {
 					for i := range ago {
 						ago[i] = time.Hour
 					}
-					c.expired(ago...)
+					expired(c, ago...)
 					begin := time.Now()
 					stats, err := c.store.Sweep(c.t.Context(), dynasession.SweepOptions{UnitsPerSecond: rate, Segments: segments})
 					require.NoError(c.t, err)
@@ -1405,7 +1406,7 @@ func TestSweepKeepsToItsRate(t *testing.T) {
 }
 
 // signIn returns a browser of user's.
-func (c *timed) signIn(user string) *browser {
+func signIn(c *timed, user string) *browser {
 	c.t.Helper()
 	b := newBrowser(c.t, c.visit(c.store, app{
 		"/in":    acts(func(s *dynasession.Session) { s.SetUser(user) }),
@@ -1416,7 +1417,7 @@ func (c *timed) signIn(user string) *browser {
 }
 
 // destroyAda ends ada's sessions, of which there are n, in passes with so many pauses between.
-func (c *timed) destroyAda(n, pauses int) {
+func destroyAda(c *timed, n, pauses int) {
 	c.t.Helper()
 	begin := time.Now()
 	ended, err := c.store.DestroyUser(c.t.Context(), "ada", nil)
@@ -1432,15 +1433,15 @@ func (c *timed) destroyAda(n, pauses int) {
 func TestDestroyUserFollowsALaggingIndex(t *testing.T) {
 	t.Parallel()
 	inTime(t, dynasession.Config{}, func(c *timed) {
-		seen := c.signIn("ada")
+		seen := signIn(c, "ada")
 		var unseen *browser
-		c.lagIndex(c.t, c.table, "ada", 1, "Query", 2, func() {
+		lagIndex(c.t, c.backend, c.table, "ada", 1, "Query", 2, func() {
 			assert.Equal(c.t, "new", seen.ok("/"), "the first pass")
 			assert.Equal(c.t, "live", unseen.ok("/"))
 		})
-		unseen = c.signIn("ada")
-		other := c.signIn("bob")
-		c.destroyAda(2, 3) // two passes that find something, two that do not
+		unseen = signIn(c, "ada")
+		other := signIn(c, "bob")
+		destroyAda(c, 2, 3) // two passes that find something, two that do not
 		assert.Equal(c.t, "new", unseen.ok("/"))
 		assert.Equal(c.t, "live", other.ok("/"))
 	})
@@ -1450,12 +1451,12 @@ func TestDestroyUserAsksTwiceThoughNothingIsThere(t *testing.T) {
 	t.Parallel()
 	inTime(t, dynasession.Config{}, func(c *timed) {
 		var begin time.Time
-		c.lagIndex(c.t, c.table, "ada", 1, "Query", 2, func() {
+		lagIndex(c.t, c.backend, c.table, "ada", 1, "Query", 2, func() {
 			assert.GreaterOrEqual(c.t, time.Since(begin), time.Second, "so long the index has to follow")
 		})
-		b := c.signIn("ada")
+		b := signIn(c, "ada")
 		begin = time.Now()
-		c.destroyAda(1, 3)
+		destroyAda(c, 1, 3)
 		assert.Equal(c.t, "new", b.ok("/"))
 	})
 }
@@ -1463,9 +1464,9 @@ func TestDestroyUserAsksTwiceThoughNothingIsThere(t *testing.T) {
 func TestDestroyUserTakesTwoQuietAnswers(t *testing.T) {
 	t.Parallel()
 	inTime(t, dynasession.Config{}, func(c *timed) {
-		c.lagIndex(c.t, c.table, "ada", 100, "", 0, nil)
-		b := c.signIn("ada")
-		c.destroyAda(0, 1) // the index never showed it
+		lagIndex(c.t, c.backend, c.table, "ada", 100, "", 0, nil)
+		b := signIn(c, "ada")
+		destroyAda(c, 0, 1) // the index never showed it
 		assert.Equal(c.t, "live", b.ok("/"))
 	})
 }
@@ -1490,17 +1491,17 @@ func TestDestroyUserBesideARenewal(t *testing.T) {
 			inTime(t, dynasession.Config{}, func(c *timed) {
 				var b *browser
 				lag := func() {
-					c.lagIndex(c.t, c.table, "ada", test.lags, test.renewed, test.nth, func() { b.ok("/renew") })
+					lagIndex(c.t, c.backend, c.table, "ada", test.lags, test.renewed, test.nth, func() { b.ok("/renew") })
 				}
 				if test.unseen {
 					lag()
 				}
-				b = c.signIn("ada")
+				b = signIn(c, "ada")
 				if !test.unseen {
 					lag()
 				}
 				old := b.cookie()
-				c.destroyAda(1, test.pauses)
+				destroyAda(c, 1, test.pauses)
 				assert.NotEqual(c.t, old, b.cookie())
 				assert.Equal(c.t, "new", b.ok("/"))
 				assert.Empty(c.t, items(c.t, c.backend, c.table))

@@ -60,7 +60,7 @@ func bearer(t *testing.T, h http.Handler, id string) *browser {
 }
 
 // key is that of the item of the n-th id.
-func (l *lineage) key(n int) string { return dynasession.KeyOf(l.store, l.ids[n]) }
+func (l *lineage) key(n int) string { return keyOf(l.ids[n]) }
 
 // raw is the item of a key, tombstones too; nil for none.
 func (sc *scene) raw(key string) map[string]types.AttributeValue {
@@ -786,8 +786,8 @@ func TestAnswersOfOthers(t *testing.T) {
 			sc := newScene(t, b, dynasession.Config{Concurrency: policy, EncryptionKeys: keys})
 			other := newBrowser(t, sc.handler)
 			other.ok("/login?mallory")
-			theirs := dynasession.KeyOf(sc.store, idOf(other))
-			mine := dynasession.KeyOf(sc.store, sc.id())
+			theirs := keyOf(idOf(other))
+			mine := keyOf(sc.id())
 			b.calls.intercept(func(c *call) (*http.Response, error) {
 				resp, err := c.send()
 				require.NoError(t, err)

@@ -1,0 +1,17 @@
+// Package testhook gives the tests under internal/tests what the public API has no need for. The root package sets
+// its functions when the program starts.
+package testhook
+
+import "time"
+
+var (
+	// SetClock gives a *dynasession.Store that is not in use yet a clock of its own.
+	SetClock func(store any, now func() time.Time)
+
+	// GhostUntil returns when the tombstone expires that a *dynasession.Session was loaded from, or the zero Time
+	// if it was not loaded from one.
+	GhostUntil func(sess any) time.Time
+
+	// ForgetNoMiddleware lets the next Load without a middleware log that again.
+	ForgetNoMiddleware func()
+)
