@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -21,21 +20,16 @@ import (
 
 	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
+	"github.com/dynasession/dynasession/internal/tests/stage"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(victimEnv) != "" {
-		victim()
-		return
-	}
-	runTests(m)
-}
+func TestMain(m *testing.M) { stage.Main(m) }
 
 // TestSaveHandler is the contract of the verbs.
 func TestSaveHandler(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
 		ctx := t.Context()
-		s := newStore(t, b, dynasession.Config{})
+		s := stage.NewStore(t, b, dynasession.Config{})
 		var h dynasession.SaveHandler = s
 		id, other := s.CreateID(), s.CreateID()
 
@@ -82,24 +76,24 @@ func TestSaveHandler(t *testing.T) {
 }
 
 func TestWriteKeepsMarksAndMovesRev(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
-		table := newTable()
-		s := newStore(t, b, dynasession.Config{Table: table})
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
+		table := stage.NewTable()
+		s := stage.NewStore(t, b, dynasession.Config{Table: table})
 		id := s.CreateID()
 		require.NoError(t, s.Write(t.Context(), id, []byte(`{"a":1}`)))
-		first := onlyItem(t, b, table)
+		first := stage.OnlyItem(t, b, table)
 		require.NoError(t, s.Write(t.Context(), id, []byte(`{"a":2}`)))
-		second := onlyItem(t, b, table)
-		assert.Equal(t, attr(first, "w"), attr(second, "w"))
-		assert.Equal(t, "1", attr(first, "rev"))
-		assert.Equal(t, "2", attr(second, "rev"))
-		assert.Equal(t, attr(first, "born"), attr(second, "born"))
+		second := stage.OnlyItem(t, b, table)
+		assert.Equal(t, stage.Attr(first, "w"), stage.Attr(second, "w"))
+		assert.Equal(t, "1", stage.Attr(first, "rev"))
+		assert.Equal(t, "2", stage.Attr(second, "rev"))
+		assert.Equal(t, stage.Attr(first, "born"), stage.Attr(second, "born"))
 	})
 }
 
 func TestInvalidIDsAreNeverSent(t *testing.T) {
-	b := embedded(t)
-	s := newStore(t, b, dynasession.Config{})
+	b := stage.Embedded(t)
+	s := stage.NewStore(t, b, dynasession.Config{})
 	good := s.CreateID()
 	for _, id := range []string{"", "x", good[1:], good + "a", good[1:] + "_", good[1:] + "é", strings.Repeat("a", 300), good[1:] + "\x00"} {
 		_, err := s.Read(t.Context(), id)
@@ -112,12 +106,12 @@ func TestInvalidIDsAreNeverSent(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, ok)
 	}
-	require.Empty(t, b.calls.take())
+	require.Empty(t, b.Calls.Take())
 }
 
 func TestTooLarge(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
-		s := newStore(t, b, dynasession.Config{NoCompression: true, Concurrency: dynasession.Merge})
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
+		s := stage.NewStore(t, b, dynasession.Config{NoCompression: true, Concurrency: dynasession.Merge})
 		id := s.CreateID()
 		// DynamoDB itself takes just what this lets through.
 		low, high := 0, 500<<10
@@ -131,35 +125,35 @@ func TestTooLarge(t *testing.T) {
 			require.ErrorIs(t, err, dynasession.ErrTooLarge)
 			high = n
 		}
-		b.calls.take()
+		b.Calls.Take()
 		err := s.Write(t.Context(), id, []byte(strings.Repeat("x", 450_000)))
 		require.ErrorIs(t, err, dynasession.ErrTooLarge)
 		require.Regexp(t, `450\d\d\d bytes, the limit is 409600 \(400 KB\)`, err.Error())
-		require.Empty(t, b.calls.take(), "refused before any call")
+		require.Empty(t, b.Calls.Take(), "refused before any call")
 		require.Greater(t, low, 409_000)
 
 		// Through a session: an error response, and what is stored stays.
-		a := app{
+		a := stage.App{
 			"/small": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.Set("a", "small") },
 			"/big": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
 				s.Set("b", strings.Repeat("x", 450_000))
-				write(w, "saved")
+				stage.Write(w, "saved")
 			},
 			"/get": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s.Keys()) },
 		}
-		br := newBrowser(t, s.Middleware(a))
-		br.ok("/small")
-		w := br.get("/big")
+		br := stage.NewBrowser(t, s.Middleware(a))
+		br.OK("/small")
+		w := br.Get("/big")
 		require.Equal(t, http.StatusInternalServerError, w.Code)
 		require.NotContains(t, w.Body.String(), "saved")
-		require.Equal(t, "[a]", br.ok("/get"))
+		require.Equal(t, "[a]", br.OK("/get"))
 	})
 }
 
 func TestErrTable(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
 		ctx := t.Context()
-		s, err := dynasession.New(b.client, dynasession.Config{Table: newTable()})
+		s, err := dynasession.New(b.Client, dynasession.Config{Table: stage.NewTable()})
 		require.NoError(t, err)
 		require.ErrorIs(t, s.Open(ctx), dynasession.ErrTable)
 		_, err = s.Read(ctx, s.CreateID())
@@ -169,8 +163,8 @@ func TestErrTable(t *testing.T) {
 		require.ErrorAs(t, err, &notFound, "AWS's own error is reachable")
 
 		// Wrong in every way at once.
-		table := newTable()
-		_, err = b.client.CreateTable(ctx, &dynamodb.CreateTableInput{
+		table := stage.NewTable()
+		_, err = b.Client.CreateTable(ctx, &dynamodb.CreateTableInput{
 			TableName: &table, BillingMode: types.BillingModePayPerRequest,
 			KeySchema: []types.KeySchemaElement{
 				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
@@ -182,7 +176,7 @@ func TestErrTable(t *testing.T) {
 			},
 		})
 		require.NoError(t, err)
-		s, err = dynasession.New(b.client, dynasession.Config{Table: table, UserIndex: "by-user"})
+		s, err = dynasession.New(b.Client, dynasession.Config{Table: table, UserIndex: "by-user"})
 		require.NoError(t, err)
 		err = s.Open(ctx)
 		require.ErrorIs(t, err, dynasession.ErrTable)
@@ -194,25 +188,25 @@ func TestErrTable(t *testing.T) {
 		require.ErrorIs(t, s.CreateTable(ctx), dynasession.ErrTable)
 
 		// TTL on another attribute.
-		right := newStore(t, b, dynasession.Config{})
+		right := stage.NewStore(t, b, dynasession.Config{})
 		require.NoError(t, right.CreateTable(ctx), "a right table is no error")
-		table = newTable()
-		newStore(t, b, dynasession.Config{Table: table, Attributes: dynasession.Attributes{Expires: "ttl"}})
-		s, err = dynasession.New(b.client, dynasession.Config{Table: table})
+		table = stage.NewTable()
+		stage.NewStore(t, b, dynasession.Config{Table: table, Attributes: dynasession.Attributes{Expires: "ttl"}})
+		s, err = dynasession.New(b.Client, dynasession.Config{Table: table})
 		require.NoError(t, err)
 		require.ErrorContains(t, s.Open(ctx), `TTL is on the attribute "ttl", not on "expires"`)
 		require.ErrorIs(t, s.CreateTable(ctx), dynasession.ErrTable)
-		s, err = dynasession.New(b.client, dynasession.Config{Table: table, Attributes: dynasession.Attributes{ID: "key", Expires: "ttl"}})
+		s, err = dynasession.New(b.Client, dynasession.Config{Table: table, Attributes: dynasession.Attributes{ID: "key", Expires: "ttl"}})
 		require.NoError(t, err)
 		require.ErrorContains(t, s.Open(ctx), `its key is HASH "id" of type S, not the one hash key "key"`)
 	})
 }
 
 func TestCreateTable(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
-		table := newTable()
-		newStore(t, b, dynasession.Config{Table: table, UserIndex: "users", Attributes: dynasession.Attributes{ID: "pk", User: "who"}})
-		out, err := b.client.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &table})
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
+		table := stage.NewTable()
+		stage.NewStore(t, b, dynasession.Config{Table: table, UserIndex: "users", Attributes: dynasession.Attributes{ID: "pk", User: "who"}})
+		out, err := b.Client.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: &table})
 		require.NoError(t, err)
 		require.Equal(t, types.BillingModePayPerRequest, out.Table.BillingModeSummary.BillingMode)
 		require.True(t, *out.Table.DeletionProtectionEnabled)
@@ -221,9 +215,9 @@ func TestCreateTable(t *testing.T) {
 		require.Equal(t, types.ProjectionTypeKeysOnly, out.Table.GlobalSecondaryIndexes[0].Projection.ProjectionType)
 
 		// One that was made and lost its TTL gets it by a second call.
-		_, err = b.client.UpdateTimeToLive(t.Context(), &dynamodb.UpdateTimeToLiveInput{TableName: &table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(false)}})
+		_, err = b.Client.UpdateTimeToLive(t.Context(), &dynamodb.UpdateTimeToLiveInput{TableName: &table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("expires"), Enabled: aws.Bool(false)}})
 		require.NoError(t, err)
-		s, err := dynasession.New(b.client, dynasession.Config{Table: table, UserIndex: "users", Attributes: dynasession.Attributes{ID: "pk", User: "who"}})
+		s, err := dynasession.New(b.Client, dynasession.Config{Table: table, UserIndex: "users", Attributes: dynasession.Attributes{ID: "pk", User: "who"}})
 		require.NoError(t, err)
 		require.ErrorContains(t, s.Open(t.Context()), "TTL is off")
 		require.NoError(t, s.CreateTable(t.Context()))
@@ -231,16 +225,16 @@ func TestCreateTable(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
 		ctx := t.Context()
-		table := newTable()
-		s := newStore(t, b, dynasession.Config{Table: table})
+		table := stage.NewTable()
+		s := stage.NewStore(t, b, dynasession.Config{Table: table})
 		now := time.Now().Unix()
 		key := func(i int) string { return "session_" + fmt.Sprintf("%064x", i) }
 		add := func(i int, age int64, more map[string]types.AttributeValue) {
-			item := map[string]types.AttributeValue{"id": str(key(i)), "expires": num(fmt.Sprint(now - age)), "data": str("{}")}
+			item := map[string]types.AttributeValue{"id": stage.Str(key(i)), "expires": stage.Num(fmt.Sprint(now - age)), "data": stage.Str("{}")}
 			maps.Copy(item, more)
-			putItem(t, b, table, item)
+			stage.PutItem(t, b, table, item)
 		}
 		for i := range 20 {
 			add(i, 1000, nil)
@@ -248,9 +242,9 @@ func TestSweep(t *testing.T) {
 		add(20, 30, nil)    // within the margin for clocks
 		add(21, -3600, nil) // live, just used
 		add(22, -600, nil)  // live, used 50 minutes ago
-		add(23, -600, map[string]types.AttributeValue{"idle": num("86400"), "until": num(fmt.Sprint(now + 600))})
-		putItem(t, b, table, map[string]types.AttributeValue{"id": str("other_" + strings.Repeat("0", 64)), "expires": num("1")})
-		putItem(t, b, table, map[string]types.AttributeValue{"id": str("session_" + strings.Repeat("1", 64))}) // no expires
+		add(23, -600, map[string]types.AttributeValue{"idle": stage.Num("86400"), "until": stage.Num(fmt.Sprint(now + 600))})
+		stage.PutItem(t, b, table, map[string]types.AttributeValue{"id": stage.Str("other_" + strings.Repeat("0", 64)), "expires": stage.Num("1")})
+		stage.PutItem(t, b, table, map[string]types.AttributeValue{"id": stage.Str("session_" + strings.Repeat("1", 64))}) // no expires
 
 		dry, err := s.Sweep(ctx, dynasession.SweepOptions{DryRun: true})
 		require.NoError(t, err)
@@ -265,12 +259,12 @@ func TestSweep(t *testing.T) {
 		require.Equal(t, 20, stats.Deleted)
 		require.Len(t, told, 4, "one page each")
 		require.Equal(t, stats, told[3])
-		require.Len(t, items(t, b, table), 6)
+		require.Len(t, stage.Items(t, b, table), 6)
 
 		n, err := s.GC(ctx, 20*time.Minute)
 		require.NoError(t, err)
 		require.Equal(t, 2, n, "those that were not used for 50 minutes and longer; of the remembered one nobody can tell")
-		require.Len(t, items(t, b, table), 4)
+		require.Len(t, stage.Items(t, b, table), 4)
 
 		_, err = s.Sweep(ctx, dynasession.SweepOptions{Segments: -1})
 		require.Error(t, err)
@@ -283,35 +277,35 @@ func TestSweep(t *testing.T) {
 
 // TestParallelChanges: 20 requests at once, each with its own key, all of them kept.
 func TestParallelChanges(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
-		s := newStore(t, b, dynasession.Config{})
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
+		s := stage.NewStore(t, b, dynasession.Config{})
 		most := 0
 		defer func() { t.Logf("at most %d UpdateItem for 20 changes at once", most) }()
 		for round := range 100 {
-			br, barrier := newBrowser(t, nil), make(chan struct{})
+			br, barrier := stage.NewBrowser(t, nil), make(chan struct{})
 			var loaded sync.WaitGroup
-			a := app{
+			a := stage.App{
 				"/first": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.Set("round", round) },
 				"/set": func(s *dynasession.Session, w http.ResponseWriter, r *http.Request) {
 					loaded.Done()
 					<-barrier // all have loaded before the first saves
 					s.Set(r.FormValue("key"), "value")
 					Update(s, "count")
-					write(w, "saved")
+					stage.Write(w, "saved")
 				},
 				"/keys": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
 					n, _ := dynasession.Get[int](s, "count")
 					fmt.Fprint(w, len(s.Keys()), n)
 				},
 			}
-			br.handler = s.Middleware(a)
-			br.ok("/first")
+			br.Handler = s.Middleware(a)
+			br.OK("/first")
 			const parallel = 20
 			loaded.Add(parallel)
 			var wg sync.WaitGroup
 			codes := make([]int, parallel)
 			for i := range parallel {
-				wg.Go(func() { codes[i] = br.get(fmt.Sprintf("/set?key=k%d", i)).Code })
+				wg.Go(func() { codes[i] = br.Get(fmt.Sprintf("/set?key=k%d", i)).Code })
 			}
 			loaded.Wait()
 			close(barrier)
@@ -321,14 +315,14 @@ func TestParallelChanges(t *testing.T) {
 			}
 			// In one process, those that were refused go on from what the one before has stored.
 			writes := 0
-			for _, op := range b.calls.take() {
+			for _, op := range b.Calls.Take() {
 				if op == "UpdateItem" {
 					writes++
 				}
 			}
 			require.LessOrEqual(t, writes, 3*parallel)
 			most = max(most, writes)
-			require.Equal(t, "22 20", br.ok("/keys"))
+			require.Equal(t, "22 20", br.OK("/keys"))
 		}
 	})
 }
@@ -338,49 +332,24 @@ func Update(s *dynasession.Session, key string) {
 	dynasession.Update(s, key, func(n int) int { return n + 1 })
 }
 
-// TestParallelSameKey: one of the two values, never a mix.
-func TestParallelSameKey(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
-		s := newStore(t, b, dynasession.Config{})
-		one, two := strings.Repeat("1", 2000), strings.Repeat("2", 3000)
-		a := app{
-			"/set": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
-				s.Set("key", map[string]string{"0": "0", "1": one, "2": two}[r.FormValue("v")])
-			},
-			"/get": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
-				v, _ := dynasession.Get[string](s, "key")
-				write(w, v)
-			},
-		}
-		br := newBrowser(t, s.Middleware(a))
-		for range 20 {
-			br.ok("/set?v=0")
-			var wg sync.WaitGroup
-			for v := 1; v <= 2; v++ {
-				wg.Go(func() { assert.Equal(t, http.StatusOK, br.get(fmt.Sprintf("/set?v=%d", v)).Code) })
-			}
-			wg.Wait()
-			require.Contains(t, []string{one, two}, br.ok("/get"))
-		}
-	})
-}
-
 func TestUserSessions(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
 		ctx := t.Context()
-		s := newStore(t, b, dynasession.Config{})
-		a := app{
+		s := stage.NewStore(t, b, dynasession.Config{})
+		a := stage.App{
 			"/login": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
 				s.SetUser(r.FormValue("user"))
 				s.Set("device", r.FormValue("device"))
 			},
-			"/me": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) { write(w, s.User()+" "+s.Ref()) },
+			"/me": func(s *dynasession.Session, w http.ResponseWriter, _ *http.Request) {
+				stage.Write(w, s.User()+" "+s.Ref())
+			},
 		}
 		h := s.Middleware(a)
-		phone, laptop, other := newBrowser(t, h), newBrowser(t, h), newBrowser(t, h)
-		phone.ok("/login?user=ann&device=phone")
-		laptop.ok("/login?user=ann&device=laptop")
-		other.ok("/login?user=bob&device=tv")
+		phone, laptop, other := stage.NewBrowser(t, h), stage.NewBrowser(t, h), stage.NewBrowser(t, h)
+		phone.OK("/login?user=ann&device=phone")
+		laptop.OK("/login?user=ann&device=laptop")
+		other.OK("/login?user=bob&device=tv")
 
 		infos, err := s.UserSessions(ctx, "ann")
 		require.NoError(t, err)
@@ -397,21 +366,21 @@ func TestUserSessions(t *testing.T) {
 		}
 		require.ElementsMatch(t, []string{"phone", "laptop"}, devices)
 
-		n, err := s.DestroyUser(ctx, "ann", func(i dynasession.Info) bool { return laptop.ok("/me") == "ann "+i.Ref })
+		n, err := s.DestroyUser(ctx, "ann", func(i dynasession.Info) bool { return laptop.OK("/me") == "ann "+i.Ref })
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
-		require.Equal(t, " ", phone.ok("/me"))
-		require.Contains(t, laptop.ok("/me"), "ann ")
-		require.Contains(t, other.ok("/me"), "bob ")
+		require.Equal(t, " ", phone.OK("/me"))
+		require.Contains(t, laptop.OK("/me"), "ann ")
+		require.Contains(t, other.OK("/me"), "bob ")
 
 		n, err = s.DestroyUser(ctx, "ann", nil)
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
-		require.Equal(t, " ", laptop.ok("/me"))
+		require.Equal(t, " ", laptop.OK("/me"))
 		_, err = s.UserSessions(ctx, "")
 		require.Error(t, err)
 
-		none, err := dynasession.New(b.client, dynasession.Config{})
+		none, err := dynasession.New(b.Client, dynasession.Config{})
 		require.NoError(t, err)
 		_, err = none.UserSessions(ctx, "ann")
 		require.ErrorIs(t, err, dynasession.ErrTable)
@@ -425,19 +394,19 @@ func TestUserSessions(t *testing.T) {
 func TestParallelSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit, devices = 5, 12
-		sc := emptyScene(t, embedded(t), dynasession.Config{})
-		var all []*browser
+		sc := stage.EmptyScene(t, stage.Embedded(t), dynasession.Config{})
+		var all []*stage.Browser
 		for range devices {
-			br := newBrowser(t, sc.handler)
-			br.ok("/login?alice")
+			br := stage.NewBrowser(t, sc.Handler)
+			br.OK("/login?alice")
 			all = append(all, br)
 			time.Sleep(time.Second)
 		}
-		infos, err := sc.store.UserSessions(t.Context(), "alice")
+		infos, err := sc.Store.UserSessions(t.Context(), "alice")
 		require.NoError(t, err)
 		require.Len(t, infos, devices)
 		slices.SortFunc(infos, func(a, b dynasession.Info) int { return b.AuthTime.Compare(a.AuthTime) })
-		n, err := sc.store.DestroyUser(t.Context(), "alice", func(i dynasession.Info) bool {
+		n, err := sc.Store.DestroyUser(t.Context(), "alice", func(i dynasession.Info) bool {
 			return slices.ContainsFunc(infos[:limit], func(kept dynasession.Info) bool { return kept.Ref == i.Ref })
 		})
 		require.NoError(t, err)
@@ -447,28 +416,28 @@ func TestParallelSessions(t *testing.T) {
 			if i >= devices-limit {
 				want = "alice"
 			}
-			assert.Equal(t, want, br.ok("/read"), "device %d", i)
+			assert.Equal(t, want, br.OK("/read"), "device %d", i)
 		}
 	})
 }
 
 func TestObserver(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
 		var mu sync.Mutex
 		var events []dynasession.Event
-		s := newStore(t, b, dynasession.Config{Observer: func(_ context.Context, e dynasession.Event) {
+		s := stage.NewStore(t, b, dynasession.Config{Observer: func(_ context.Context, e dynasession.Event) {
 			mu.Lock()
 			defer mu.Unlock()
 			events = append(events, e)
 		}})
-		a := app{
+		a := stage.App{
 			"/set":   func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.Set("a", time.Now()) },
 			"/login": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.SetUser("ann") },
 			"/out":   func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.Destroy() },
 		}
-		br := newBrowser(t, s.Middleware(a))
+		br := stage.NewBrowser(t, s.Middleware(a))
 		for _, path := range []string{"/set", "/set", "/login", "/out"} {
-			br.ok(path)
+			br.OK(path)
 		}
 		var ops []string
 		for _, e := range events {
@@ -480,11 +449,11 @@ func TestObserver(t *testing.T) {
 		// A renewal is billed twice for both items, and writes the index too. DynamoDB Local
 		// counts transactional units once more.
 		renew := "renew 0 6"
-		if b.server == nil {
+		if b.Server == nil {
 			renew = "renew 0 12"
 		}
 		load := "load 1 0"
-		if *withEventualReads {
+		if *stage.WithEventualReads {
 			load = "load 0.5 0"
 		}
 		require.Equal(t, []string{"save 0 1", load, "save 0 1", load, renew, load, "destroy 0 2"}, ops)
@@ -498,83 +467,46 @@ func TestObserver(t *testing.T) {
 
 // TestWriteBesideAnother: a session that is made between Write's two calls is written to, not over.
 func TestWriteBesideAnother(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b *backend) {
-		sc := emptyScene(t, b, dynasession.Config{})
-		id := sc.store.CreateID()
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
+		sc := stage.EmptyScene(t, b, dynasession.Config{})
+		id := sc.Store.CreateID()
 		var made map[string]types.AttributeValue
-		sc.around("PutItem", func(apply func()) error {
-			assert.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"theirs":1}`)))
-			made = sc.item()
+		sc.Around("PutItem", func(apply func()) error {
+			assert.NoError(t, sc.Store.Write(t.Context(), id, []byte(`{"theirs":1}`)))
+			made = sc.Item()
 			apply()
 			return nil
 		})
-		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"mine":1}`)))
-		assert.Equal(t, made["w"], sc.item()["w"], "running requests merge with it")
-		assert.Equal(t, "2", attr(sc.item(), "rev"))
+		require.NoError(t, sc.Store.Write(t.Context(), id, []byte(`{"mine":1}`)))
+		assert.Equal(t, made["w"], sc.Item()["w"], "running requests merge with it")
+		assert.Equal(t, "2", stage.Attr(sc.Item(), "rev"))
 	})
-}
-
-// TestVerbsCancelled: a verb ends with its caller's context, before it has done anything or after.
-func TestVerbsCancelled(t *testing.T) {
-	for _, v := range verbs {
-		for _, applied := range []bool{false, true} {
-			subBubble(t, fmt.Sprintf("%s, applied: %v", v.name, applied), func(t *testing.T) {
-				b := embedded(t)
-				sc := v.scene(t, b, dynasession.Config{Table: newTable(), UserIndex: "by-user"})
-				before := sc.contents()
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				b.calls.intercept(func(c *call) (*http.Response, error) {
-					if applied {
-						if r, err := c.sendAs(context.WithoutCancel(c.request.Context())); err == nil {
-							_ = r.Body.Close()
-						}
-					}
-					cancel()
-					<-c.request.Context().Done()
-					return nil, c.request.Context().Err()
-				})
-				begin := time.Now()
-				_, err := v.run(ctx, sc.store, sc.id())
-				b.calls.intercept(nil)
-				assert.LessOrEqual(t, time.Since(begin), 2*time.Minute)
-				switch now := sc.contents(); {
-				case err == nil:
-					assert.Equal(t, v.after, now)
-				case applied:
-					assert.Contains(t, []string{before, v.after}, now)
-				default:
-					assert.Equal(t, before, now)
-				}
-			})
-		}
-	}
 }
 
 // TestWriteKeepsRemembered: a Write from outside does not cut a remembered session short.
 func TestWriteKeepsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sc := newScene(t, embedded(t), dynasession.Config{})
-		sc.paths["/remember"] = func(s *session, _ http.ResponseWriter, _ *http.Request) { s.Remember(30 * 24 * time.Hour) }
-		sc.ok("/remember")
-		id, expires := sc.id(), attr(sc.item(), "expires")
-		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"n":1}`)))
-		assert.Equal(t, expires, attr(sc.item(), "expires"))
+		sc := stage.NewScene(t, stage.Embedded(t), dynasession.Config{})
+		sc.Paths["/remember"] = func(s *stage.Session, _ http.ResponseWriter, _ *http.Request) { s.Remember(30 * 24 * time.Hour) }
+		sc.OK("/remember")
+		id, expires := sc.ID(), stage.Attr(sc.Item(), "expires")
+		require.NoError(t, sc.Store.Write(t.Context(), id, []byte(`{"n":1}`)))
+		assert.Equal(t, expires, stage.Attr(sc.Item(), "expires"))
 		time.Sleep(2 * time.Hour)
-		assert.Equal(t, "n", sc.ok("/read"))
+		assert.Equal(t, "n", sc.OK("/read"))
 		time.Sleep(31 * 24 * time.Hour) // its id is written anew, as a session like any other
-		require.NoError(t, sc.store.Write(t.Context(), id, []byte(`{"n":1}`)))
-		assert.Equal(t, in(time.Hour), sc.item()["expires"])
+		require.NoError(t, sc.Store.Write(t.Context(), id, []byte(`{"n":1}`)))
+		assert.Equal(t, stage.In(time.Hour), sc.Item()["expires"])
 	})
 }
 
 // TestVerbsBesideARenewal: the transaction that is in the way is over soon.
 func TestVerbsBesideARenewal(t *testing.T) {
-	b := embedded(t)
-	sc := newScene(t, b, dynasession.Config{})
+	b := stage.Embedded(t)
+	sc := stage.NewScene(t, b, dynasession.Config{})
 	conflict := dynamotest.Fault{Operation: "UpdateItem", Kind: dynamotest.Refuse, Code: "TransactionConflictException"}
-	b.server.Fault(conflict)
-	assert.NoError(t, sc.store.Write(t.Context(), sc.id(), []byte(`{"n":1}`)))
-	b.server.Fault(conflict)
-	assert.NoError(t, sc.store.UpdateTimestamp(t.Context(), sc.id()))
+	b.Server.Fault(conflict)
+	assert.NoError(t, sc.Store.Write(t.Context(), sc.ID(), []byte(`{"n":1}`)))
+	b.Server.Fault(conflict)
+	assert.NoError(t, sc.Store.UpdateTimestamp(t.Context(), sc.ID()))
 }
