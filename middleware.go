@@ -47,7 +47,7 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 				r.Pattern = inner.Pattern
 			}
 		}()
-		next.ServeHTTP(q.response.writer(), inner)
+		next.ServeHTTP(q.response.As(), inner)
 		q.finish()
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/dynasession/dynasession/internal/respond"
 )
 
 // requestKey finds a store's request in a context, or, without a store, the innermost one.
@@ -19,7 +21,7 @@ type request struct {
 	context.Context
 	store    *Store
 	r        *http.Request // as it came
-	response response
+	response respond.Writer
 	before   []headerLines // of the response, as the handler got it
 
 	connection atomic.Bool // it has become an HTTP/2 connection
@@ -58,7 +60,7 @@ type loadOnce struct {
 
 func newRequest(s *Store, w http.ResponseWriter, r *http.Request) *request {
 	q := &request{Context: r.Context(), store: s, r: r}
-	q.response = response{ResponseWriter: w, request: q}
+	q.response = respond.Writer{ResponseWriter: w, Request: q}
 	q.before = linesOf(w.Header())
 	return q
 }
@@ -88,9 +90,9 @@ func (q *request) Value(key any) any {
 	return q.Context.Value(key)
 }
 
-// hijacked ends the request's part in its connection if that goes on as HTTP/2: the requests of all its streams have this one's
+// Hijacked ends the request's part in its connection if that goes on as HTTP/2: the requests of all its streams have this one's
 // context (golang.org/x/net/http2/h2c), but are other requests. A websocket is the same request.
-func (q *request) hijacked() {
+func (q *request) Hijacked() {
 	if q.r.Method == "PRI" || len(q.r.Header["Http2-Settings"]) > 0 {
 		q.connection.Store(true)
 	}
@@ -177,23 +179,23 @@ func (q *request) noticeNamesake(ctx context.Context) {
 	}
 }
 
-// unanswered reports whether the load has failed and nothing is written yet. ErrorHandler then answers unless the handler does.
-func (q *request) unanswered() bool {
+// Unanswered reports whether the load has failed and nothing is written yet. ErrorHandler then answers unless the handler does.
+func (q *request) Unanswered() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.phase == phaseOpen && (q.loading.err != nil || q.loading.sess == nil && q.loading.gaveUp != nil)
 }
 
-// open reports whether the response is still the handler's.
-func (q *request) open() bool {
+// Open reports whether the response is still the handler's.
+func (q *request) Open() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.failed == nil
 }
 
-// commit saves the session, once, before the headers of the response are sent. After an error, ErrorHandler has answered,
+// Commit saves the session, once, before the headers of the response are sent. After an error, ErrorHandler has answered,
 // and nothing else may be written.
-func (q *request) commit() error {
+func (q *request) Commit() error {
 	q.mu.Lock()
 	done, failed := q.phase != phaseOpen, q.failed
 	sess, loadErr := q.loading.sess, q.loading.err
@@ -213,7 +215,7 @@ func (q *request) commit() error {
 		q.clearCorrupt(loadErr)
 	} else {
 		err = q.saveSession(context.WithoutCancel(q), sess, false)
-		if h, ok := q.response.header(); ok {
+		if h, ok := q.response.Editable(); ok {
 			varyByCookie(h)
 			// The cookie of an earlier Save is written again: the handler may have replaced its lines in the header.
 			q.store.cookie.write(h, q.cookie)
@@ -232,7 +234,7 @@ func (q *request) saveSession(ctx context.Context, sess *Session, headersSent bo
 	q.saved = q.saved || err == nil
 	if u.action != cookieKeep && !headersSent {
 		q.cookie = u
-		if h, ok := q.response.header(); ok {
+		if h, ok := q.response.Editable(); ok {
 			q.store.cookie.write(h, u)
 		}
 		q.joinOuter(q)
@@ -278,7 +280,7 @@ func (q *request) joinOuter(inner *request) {
 // So does the cookie of a session that another server may read.
 func (q *request) clearCorrupt(err error) {
 	var here *unusable
-	if h, ok := q.response.header(); ok && errors.Is(err, ErrCorrupt) && !errors.As(err, &here) {
+	if h, ok := q.response.Editable(); ok && errors.Is(err, ErrCorrupt) && !errors.As(err, &here) {
 		q.store.cookie.write(h, cookieUpdate{action: cookieClear})
 	}
 }
@@ -293,7 +295,7 @@ func (q *request) fail(err error) {
 		state = "loading"
 	}
 	q.mu.Unlock()
-	h, ok := q.response.header()
+	h, ok := q.response.Editable()
 	if !ok {
 		q.store.logFailure(q.r, state, 0, err)
 		return // the client has gone
@@ -338,7 +340,7 @@ func (q *request) finish() {
 	case committed:
 	case err != nil:
 		q.fail(err)
-	case q.commit() == nil && sess != nil: // otherwise ErrorHandler has answered
+	case q.Commit() == nil && sess != nil: // otherwise ErrorHandler has answered
 		q.saveLate(sess)
 	}
 }

@@ -1,11 +1,9 @@
 package dynasession
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/dynasession/dynasession/internal/protocol"
 )
@@ -141,35 +139,4 @@ func (s *Store) create(ctx context.Context, c *checkout) (_ *result, err error) 
 		return nil, errIDTaken
 	}
 	return &result{r, id, c.vals}, nil
-}
-
-// encode fills r with the values.
-func (s *Store) encode(r *protocol.Record, vals *values) error {
-	if _, ok := s.cfg.Codec.(JSON); ok && len(vals.list) > 0 {
-		return s.encodeJSON(r, vals.list)
-	}
-	data, err := vals.join(s.cfg.Codec)
-	if err != nil {
-		return fmt.Errorf("dynasession: %w", err)
-	}
-	return s.fill(r, data)
-}
-
-// scratch has room for bytes that nobody keeps.
-var scratch = sync.Pool{New: func() any { return new([]byte) }}
-
-// encodeJSON joins the values in a buffer that it keeps for the next session: most sessions are stored in another form.
-func (s *Store) encodeJSON(r *protocol.Record, list []KeyValue) error {
-	room := scratch.Get().(*[]byte)
-	defer scratch.Put(room)
-	data, err := appendObject((*room)[:0], list)
-	if err != nil {
-		return fmt.Errorf("dynasession: %w", err)
-	}
-	*room = data
-	err = s.fill(r, data)
-	if len(r.Data) > 0 && &r.Data[0] == &data[0] { // stored as it is
-		r.Data = bytes.Clone(data)
-	}
-	return err
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -342,61 +341,3 @@ func (s *Store) notFound(key string) error {
 
 // errBinary is about data that PHP could not read: it would find a binary attribute where all others are strings, and
 // could no longer change the session.
-var errBinary = errors.New("dynasession: the session's data is not UTF-8, and with ForeignWriters it is stored as a string: set Config.BinaryData, in PHP too, or store no such bytes")
-
-var errAlien = errors.New("the data attribute is neither a string nor binary")
-
-// open returns the codec's bytes of r.
-func (s *Store) open(r *protocol.Record) ([]byte, error) {
-	if r.BadType {
-		return nil, corrupt(s.keys.ref(r.Key), errAlien)
-	}
-	data, err := s.sealer.Open(r.Data, r.Key)
-	switch {
-	case errors.Is(err, seal.ErrInflate):
-		return nil, corrupt(s.keys.ref(r.Key), err)
-	case err != nil: // another server may have the key, or know the form
-		return nil, corruptHere(s.keys.ref(r.Key), err)
-	}
-	return data, nil
-}
-
-// values returns the values of r.
-func (s *Store) values(r *protocol.Record) (values, error) {
-	data, err := s.open(r)
-	if err != nil {
-		return values{}, err
-	}
-	vals, err := split(s.cfg.Codec, data)
-	if err != nil {
-		return values{}, corrupt(s.keys.ref(r.Key), err)
-	}
-	return vals, nil
-}
-
-// fill puts data into r, sealed, and checks the size of the item.
-func (s *Store) fill(r *protocol.Record, data []byte) (err error) {
-	rest := r.SizeWithoutData(protocol.Columns(s.cfg.Attributes)) + len(s.cfg.Attributes.Data)
-	if s.cfg.Concurrency == Lock && r.Lock == 0 {
-		rest += protocol.LockRoom // every request writes the item with its lock
-	}
-	if size := rest + len(data); size > protocol.MaxItem {
-		return tooLarge(size, protocol.MaxItem)
-	}
-	r.Data, err = s.sealer.Seal(data, r.Key, rest)
-	if err != nil {
-		return err
-	}
-	r.Binary = r.Data != nil && (s.cfg.BinaryData || !utf8.Valid(r.Data)) // DynamoDB's S is UTF-8
-	if r.Binary && s.sealer.Bare && !s.cfg.BinaryData {
-		return errBinary
-	}
-	size := r.Size(protocol.Columns(s.cfg.Attributes))
-	if r.Lock == 0 {
-		size += protocol.LockRoom // else nobody could lock, and so load, what is stored
-	}
-	if size > protocol.MaxItem {
-		return tooLarge(size, protocol.MaxItem)
-	}
-	return nil
-}
