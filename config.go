@@ -129,6 +129,12 @@ type Config struct {
 	// extended. nil means slog.Default().
 	Logger *slog.Logger
 
+	// Before, if it is not nil, is called before each operation, with the name that the operation's Event will have. The
+	// context that it returns is that of the operation's calls to DynamoDB and of Observer: with a span in it, the spans of
+	// the calls are inside that one. It must be derived from ctx, and must not be nil. Each operation is reported to
+	// Observer once.
+	Before func(ctx context.Context, op string) context.Context
+
 	// Observer, if it is not nil, is called after each operation, in the goroutine that ran it. That need not be a request's.
 	// Observer must not panic, and must not load the session of its context, which may be waiting for it.
 	Observer func(ctx context.Context, e Event)
@@ -137,8 +143,9 @@ type Config struct {
 // CookieConfig describes the session's cookie (RFC 6265bis). The cookie is always HttpOnly, and Secure unless Insecure is
 // set. Browsers drop Secure cookies over plain HTTP; Safari drops them for http://localhost, too.
 type CookieConfig struct {
-	// Name is the exact name of the cookie. "" means "__Host-" and Config.Name, which browsers accept only from this very
-	// host; "__Secure-" and Config.Name if there is a Domain or Path; and Config.Name if Insecure is set.
+	// Name is the exact name of the cookie. "" means "__Host-Http-" and Config.Name, which browsers accept only from this
+	// very host, and browsers that know the prefix not from scripts; "__Secure-" and Config.Name if there is a Domain or
+	// Path; and Config.Name if Insecure is set.
 	Name string `env:"NAME"`
 	// Domain shares the cookie with subdomains. "" means this host only.
 	Domain string `env:"DOMAIN"`

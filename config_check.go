@@ -154,7 +154,7 @@ func (c *CookieConfig) complete(name string, f *faults) {
 		case c.Insecure:
 			c.Name = name
 		case c.Domain == "" && plainPath:
-			c.Name = "__Host-" + name
+			c.Name = "__Host-Http-" + name
 		default:
 			c.Name = "__Secure-" + name
 		}
@@ -165,8 +165,10 @@ func (c *CookieConfig) complete(name string, f *faults) {
 	if strings.HasPrefix(lower, "__host-") {
 		f.check(!c.Insecure && c.Domain == "" && plainPath, "Cookie.Name", quote(c.Name), "the prefix __Host- cannot go with Insecure, a Domain, or a Path other than /")
 	}
-	if strings.HasPrefix(lower, "__secure-") {
-		f.check(!c.Insecure, "Cookie.Name", quote(c.Name), "the prefix __Secure- cannot go with Insecure")
+	for _, prefix := range []string{"__Secure-", "__Http-"} {
+		if strings.HasPrefix(lower, strings.ToLower(prefix)) {
+			f.check(!c.Insecure, "Cookie.Name", quote(c.Name), "the prefix "+prefix+" cannot go with Insecure")
+		}
 	}
 	f.check(cookieDomain(c.Domain), "Cookie.Domain", quote(c.Domain), "must be a host name, such as example.com, or empty for this host only")
 	f.check(cookiePath(c.Path), "Cookie.Path", quote(c.Path), "must begin with /, and hold no ; and no control characters")

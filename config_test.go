@@ -38,7 +38,7 @@ func TestConfigDefaults(t *testing.T) {
 		LockWait:       10 * time.Second,
 		LockLease:      30 * time.Second,
 		EncryptionKeys: [][]byte{},
-		Cookie:         CookieConfig{Name: "__Host-session", Path: "/", SameSite: http.SameSiteLaxMode},
+		Cookie:         CookieConfig{Name: "__Host-Http-session", Path: "/", SameSite: http.SameSiteLaxMode},
 		Codec:          JSON{},
 		Attributes:     Attributes{ID: "id", Expires: "expires", Data: "data", User: "user"},
 		Timeout:        5 * time.Second,
@@ -62,13 +62,13 @@ func TestConfigDefaults(t *testing.T) {
 
 	t.Run("cookie's name", func(t *testing.T) {
 		for want, c := range map[string]Config{
-			"__Host-session": {Cookie: CookieConfig{Path: "/"}},
-			"__Host-app":     {Name: "app"},
-			"__Secure-app":   {Name: "app", Cookie: CookieConfig{Domain: "example.com"}},
-			"__Secure-admin": {Name: "admin", Cookie: CookieConfig{Path: "/admin"}},
-			"app":            {Name: "app", Cookie: CookieConfig{Insecure: true}},
-			"plain":          {Cookie: CookieConfig{Insecure: true, Name: "plain", Domain: "example.com"}},
-			"PHPSESSID":      {Cookie: CookieConfig{Name: "PHPSESSID"}},
+			"__Host-Http-session": {Cookie: CookieConfig{Path: "/"}},
+			"__Host-Http-app":     {Name: "app"},
+			"__Secure-app":        {Name: "app", Cookie: CookieConfig{Domain: "example.com"}},
+			"__Secure-admin":      {Name: "admin", Cookie: CookieConfig{Path: "/admin"}},
+			"app":                 {Name: "app", Cookie: CookieConfig{Insecure: true}},
+			"plain":               {Cookie: CookieConfig{Insecure: true, Name: "plain", Domain: "example.com"}},
+			"PHPSESSID":           {Cookie: CookieConfig{Name: "PHPSESSID"}},
 		} {
 			got, err := c.complete()
 			require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestREADMESettings(t *testing.T) {
 // addSettings adds the fields of a struct: variables without their prefix, and defaults in README's words.
 func addSettings(all map[string][2]string, group, prefix string, v reflect.Value) {
 	inWords := map[string]string{
-		"TouchAfter": "`IdleTimeout` / 10", "Cookie.Name": "`__Host-` and `Name`", "Cookie.Domain": "this host only",
+		"TouchAfter": "`IdleTimeout` / 10", "Cookie.Name": "`__Host-Http-` and `Name`", "Cookie.Domain": "this host only",
 		"Codec": "`JSON{}`", "ErrorHandler": "see Errors", "Logger": "`slog.Default()`",
 	}
 	for _, f := range reflect.VisibleFields(v.Type()) {
@@ -245,6 +245,7 @@ func TestConfigFaults(t *testing.T) {
 		"host, path":          {Config{Cookie: CookieConfig{Name: "__Host-a", Path: "/a"}}, []string{"Config.Cookie.Name ", `"__Host-a"`, "Path other than /"}},
 		"host, insecure":      {Config{Cookie: CookieConfig{Name: "__Host-a", Insecure: true}}, []string{"Config.Cookie.Name ", `"__Host-a"`, "Insecure"}},
 		"HOST, insecure":      {Config{Cookie: CookieConfig{Name: "__HOST-a", Insecure: true}}, []string{"Config.Cookie.Name ", `"__HOST-a"`, "Insecure"}},
+		"http, insecure":      {Config{Cookie: CookieConfig{Name: "__Http-a", Insecure: true}}, []string{"Config.Cookie.Name ", `"__Http-a"`, "Insecure"}},
 		"secure, insecure":    {Config{Cookie: CookieConfig{Name: "__Secure-a", Insecure: true}}, []string{"Config.Cookie.Name ", `"__Secure-a"`, "Insecure"}},
 		"sEcure, insecure":    {Config{Cookie: CookieConfig{Name: "__sEcure-a", Insecure: true}}, []string{"Config.Cookie.Name ", `"__sEcure-a"`, "Insecure"}},
 		"domain: url":         {Config{Cookie: CookieConfig{Domain: "https://example.com"}}, []string{"Config.Cookie.Domain ", `"https://example.com"`, "host name"}},
@@ -367,7 +368,7 @@ var (
 )
 
 // notFromEnv are the fields that no text can set.
-var notFromEnv = map[string]bool{"Codec": true, "ErrorHandler": true, "Logger": true, "Observer": true}
+var notFromEnv = map[string]bool{"Codec": true, "ErrorHandler": true, "Logger": true, "Before": true, "Observer": true}
 
 // leaves returns the fields of Config and of its parts, as Cookie.Name, by reflection: a new
 // field cannot be forgotten.

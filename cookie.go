@@ -27,28 +27,35 @@ const maxCookies = 3
 
 // read returns what the request's cookies ask for, in the browser's order, without those that do not have the form of
 // an id. It reads the header by itself: net/http's parser would make every cookie of the request.
-func (c *cookieMaker) read(h http.Header) []sessionCookie {
-	var found []sessionCookie
+func (c *cookieMaker) read(h http.Header) (found []sessionCookie) {
 	for _, line := range h["Cookie"] {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
-			if !ok || name != c.Name {
-				continue
-			}
-			t, ok := c.parse(value)
-			for i := range found {
-				if other := &found[i]; ok && other.id == t.id {
-					other.rev, ok = max(other.rev, t.rev), false
-				}
-			}
-			if ok && len(found) < maxCookies {
-				found = append(found, t)
+			if name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok && name == c.Name {
+				found = c.add(found, value)
 			}
 		}
 	}
 	return found
+}
+
+// add adds what a cookie's value asks for to found, unless it is there already or does not have the form of an id.
+func (c *cookieMaker) add(found []sessionCookie, value string) []sessionCookie {
+	t, ok := c.parse(value)
+	if !ok {
+		return found
+	}
+	for i := range found {
+		if other := &found[i]; other.id == t.id {
+			other.rev = max(other.rev, t.rev)
+			return found
+		}
+	}
+	if len(found) == maxCookies {
+		return found
+	}
+	return append(found, t)
 }
 
 // commas reads the commas of PHP's ids. A cookie's value cannot hold them, and PHP writes them as %2C.
@@ -74,22 +81,31 @@ func (c *cookieMaker) parse(value string) (sessionCookie, bool) {
 	return t, true
 }
 
-// write puts the cookie of u into the header of the response, in the place of an earlier one of the same response.
-func (c *cookieMaker) write(h http.Header, d cookieUpdate) {
-	if d.action == cookieKeep {
-		return
+// cookie returns the cookie of u, or nil if the browser keeps the one that it has.
+func (c *cookieMaker) cookie(u cookieUpdate) *http.Cookie {
+	if u.action == cookieKeep {
+		return nil
 	}
-	cookie := http.Cookie{
+	cookie := &http.Cookie{
 		Name: c.Name, Domain: c.Domain, Path: c.Path, SameSite: c.SameSite,
 		Secure: !c.Insecure, HttpOnly: true, Partitioned: c.Partitioned,
 	}
-	if d.action == cookieClear {
+	if u.action == cookieClear {
 		cookie.MaxAge, cookie.Expires = -1, time.Unix(1, 0)
-	} else {
-		cookie.Value, cookie.MaxAge = strings.ReplaceAll(d.id, ",", "%2C"), int(min(d.maxAge, math.MaxInt32))
-		if c.revs {
-			cookie.Value += "." + strconv.FormatInt(d.rev, 10)
-		}
+		return cookie
+	}
+	cookie.Value, cookie.MaxAge = strings.ReplaceAll(u.id, ",", "%2C"), int(min(u.maxAge, math.MaxInt32))
+	if c.revs {
+		cookie.Value += "." + strconv.FormatInt(u.rev, 10)
+	}
+	return cookie
+}
+
+// write puts the cookie of u into the header of the response, in the place of an earlier one of the same response.
+func (c *cookieMaker) write(h http.Header, u cookieUpdate) {
+	cookie := c.cookie(u)
+	if cookie == nil {
+		return
 	}
 	c.drop(h)
 	h.Add("Set-Cookie", cookie.String())

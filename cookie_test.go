@@ -26,7 +26,7 @@ var (
 )
 
 func TestCookieRead(t *testing.T) {
-	const name = "__Host-session"
+	const name = "__Host-Http-session"
 	id1, id2, id3, id4 := cookieID1, cookieID2, cookieID3, cookieID4
 	one := []sessionCookie{{id: id1}}
 	for test, tc := range map[string]struct {
@@ -122,25 +122,25 @@ func TestCookieWrite(t *testing.T) {
 		d    cookieUpdate
 		want string
 	}{
-		"default":      {Config{}, set, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		"name":         {Config{Name: "app"}, set, "__Host-app=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"default":      {Config{}, set, "__Host-Http-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"name":         {Config{Name: "app"}, set, "__Host-Http-app=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		"exact name":   {Config{Cookie: CookieConfig{Name: "sid"}}, set, "sid=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		"domain":       {Config{Cookie: CookieConfig{Domain: "example.com"}}, set, "__Secure-session=" + id + "; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
 		"dotted":       {Config{Cookie: CookieConfig{Domain: ".example.com"}}, set, "__Secure-session=" + id + "; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
 		"path":         {Config{Cookie: CookieConfig{Path: "/admin"}}, set, "__Secure-session=" + id + "; Path=/admin; HttpOnly; Secure; SameSite=Lax"},
 		"path, spaced": {Config{Cookie: CookieConfig{Path: "/a b"}}, set, "__Secure-session=" + id + "; Path=/a b; HttpOnly; Secure; SameSite=Lax"},
-		"strict":       {Config{Cookie: CookieConfig{SameSite: http.SameSiteStrictMode}}, set, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Strict"},
-		"none":         {Config{Cookie: CookieConfig{SameSite: http.SameSiteNoneMode}}, set, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=None"},
+		"strict":       {Config{Cookie: CookieConfig{SameSite: http.SameSiteStrictMode}}, set, "__Host-Http-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Strict"},
+		"none":         {Config{Cookie: CookieConfig{SameSite: http.SameSiteNoneMode}}, set, "__Host-Http-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=None"},
 		"partitioned": {Config{Cookie: CookieConfig{SameSite: http.SameSiteNoneMode, Partitioned: true}}, set,
-			"__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"},
+			"__Host-Http-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"},
 		"insecure":     {Config{Cookie: CookieConfig{Insecure: true}}, set, "session=" + id + "; Path=/; HttpOnly; SameSite=Lax"},
-		"until":        {Config{}, cookieUpdate{action: cookieSet, id: id, maxAge: 86400}, "__Host-session=" + id + "; Path=/; Max-Age=86400; HttpOnly; Secure; SameSite=Lax"},
-		"revision":     {Config{EventualReads: true}, cookieUpdate{action: cookieSet, id: id, rev: 12}, "__Host-session=" + id + ".12; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		"revision off": {Config{}, cookieUpdate{action: cookieSet, id: id, rev: 12}, "__Host-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"until":        {Config{}, cookieUpdate{action: cookieSet, id: id, maxAge: 86400}, "__Host-Http-session=" + id + "; Path=/; Max-Age=86400; HttpOnly; Secure; SameSite=Lax"},
+		"revision":     {Config{EventualReads: true}, cookieUpdate{action: cookieSet, id: id, rev: 12}, "__Host-Http-session=" + id + ".12; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"revision off": {Config{}, cookieUpdate{action: cookieSet, id: id, rev: 12}, "__Host-Http-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		"comma": {Config{InsecurePlainIDs: true}, cookieUpdate{action: cookieSet, id: "a,b" + id + ","},
-			"__Host-session=a%2Cb" + id + "%2C; Path=/; HttpOnly; Secure; SameSite=Lax"},
+			"__Host-Http-session=a%2Cb" + id + "%2C; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		"clear": {Config{EventualReads: true}, cookieUpdate{action: cookieClear},
-			"__Host-session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
+			"__Host-Http-session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
 		"clear, domain": {Config{Cookie: CookieConfig{Domain: "example.com", Path: "/a", Partitioned: true}}, cookieUpdate{action: cookieClear},
 			"__Secure-session=; Path=/a; Domain=example.com; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax; Partitioned"},
 	} {
@@ -163,20 +163,20 @@ func TestCookieReplaces(t *testing.T) {
 	h := http.Header{}
 	h.Add("Set-Cookie", "a=b; Path=/")
 	c.write(h, cookieUpdate{action: cookieSet, id: cookieID1})
-	h.Add("Set-Cookie", "__Host-session2=x")
-	h.Add("Set-Cookie", "x__Host-session=y")
-	h.Add("Set-Cookie", "c=__Host-session=z")
+	h.Add("Set-Cookie", "__Host-Http-session2=x")
+	h.Add("Set-Cookie", "x__Host-Http-session=y")
+	h.Add("Set-Cookie", "c=__Host-Http-session=z")
 	shared := h["Set-Cookie"]
 	c.write(h, cookieUpdate{action: cookieSet, id: cookieID2})
 	assert.Equal(t, []string{
-		"a=b; Path=/", "__Host-session2=x", "x__Host-session=y", "c=__Host-session=z",
-		"__Host-session=" + cookieID2 + "; Path=/; HttpOnly; Secure; SameSite=Lax",
+		"a=b; Path=/", "__Host-Http-session2=x", "x__Host-Http-session=y", "c=__Host-Http-session=z",
+		"__Host-Http-session=" + cookieID2 + "; Path=/; HttpOnly; Secure; SameSite=Lax",
 	}, h["Set-Cookie"])
 	assert.Contains(t, shared[1], cookieID1, "lines that others hold stay as they are")
 
 	c.write(h, cookieUpdate{action: cookieClear})
 	assert.Len(t, h["Set-Cookie"], 5)
-	assert.Contains(t, h["Set-Cookie"][4], "__Host-session=; ")
+	assert.Contains(t, h["Set-Cookie"][4], "__Host-Http-session=; ")
 	c.write(h, cookieUpdate{action: cookieSet, id: cookieID1})
 	assert.Len(t, h["Set-Cookie"], 5)
 	assert.Contains(t, h["Set-Cookie"][4], cookieID1)
@@ -273,11 +273,11 @@ func TestCookieSize(t *testing.T) {
 }
 
 func FuzzCookie(f *testing.F) {
-	f.Add("__Host-session="+cookieID1, "", "/", int64(1))
-	f.Add("a=b; __Host-session="+cookieID1+".5; __Host-session="+cookieID2, "example.com", "/a", int64(0))
-	f.Add("__Host-session", "a..b", "", int64(1<<62))
+	f.Add("__Host-Http-session="+cookieID1, "", "/", int64(1))
+	f.Add("a=b; __Host-Http-session="+cookieID1+".5; __Host-Http-session="+cookieID2, "example.com", "/a", int64(0))
+	f.Add("__Host-Http-session", "a..b", "", int64(1<<62))
 	f.Add(";;=;= ;\t", ".x.y", "/;", int64(-1))
-	f.Add("__Host-session=\"\xff\"", "1.2", "/\x7f", int64(7))
+	f.Add("__Host-Http-session=\"\xff\"", "1.2", "/\x7f", int64(7))
 	f.Fuzz(func(t *testing.T, line, domain, path string, rev int64) {
 		cfg, err := Config{EventualReads: true, Cookie: CookieConfig{Domain: domain, Path: path}}.complete()
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 // operation is one verb at work: the deadline, the cost and the event of its calls to DynamoDB.
 type operation struct {
 	store     *Store
-	caller    context.Context // for the observer
+	caller    context.Context // the caller's, with what Config.Before has added
 	cancel    context.CancelFunc
 	name      string
 	key       string
@@ -26,17 +26,25 @@ type operation struct {
 func (s *Store) start(ctx context.Context, name, key string) (context.Context, *operation) {
 	op := s.startMany(ctx, name)
 	op.key = key
-	ctx, op.cancel = context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, op.cancel = context.WithTimeout(op.caller, s.cfg.Timeout)
 	return ctx, op
 }
 
 // startMany begins an operation of many calls, each of which has its own Timeout: see oneCall.
 func (s *Store) startMany(ctx context.Context, name string) *operation {
-	op := &operation{store: s, caller: ctx, name: name, cancel: func() {}}
+	op := &operation{store: s, caller: s.before(ctx, name), name: name, cancel: func() {}}
 	if s.cfg.Observer != nil {
 		op.begin = s.now()
 	}
 	return op
+}
+
+// before returns the context of an operation.
+func (s *Store) before(ctx context.Context, op string) context.Context {
+	if s.cfg.Before == nil {
+		return ctx
+	}
+	return s.cfg.Before(ctx, op)
 }
 
 // oneCall returns a context for one of an operation's many calls, which ends after Config.Timeout.
@@ -138,7 +146,7 @@ func isUnwritable(err error) bool { return errors.Is(err, errUnwritable) }
 type Event struct {
 	// Op is "load", "save", "touch" (also of UpdateTimestamp), "renew", "destroy", "release" (of a lock), "late
 	// save" (one that was lost because the headers were sent), or an operation of Store: "read", "write",
-	// "sweep", "user sessions", "destroy user".
+	// "sweep", "user sessions", "destroy user", "all sessions".
 	Op string
 	// Ref names the session as [Session.Ref] does. It is "" if there is no session, or many.
 	Ref      string

@@ -86,6 +86,6 @@ func (s *Store) log(ctx context.Context) *slog.Logger {
 // report sends an event about what no operation reports.
 func (s *Store) report(ctx context.Context, op, ref string, err error) {
 	if s.cfg.Observer != nil {
-		s.cfg.Observer(ctx, Event{Op: op, Ref: ref, Start: s.now(), Err: err})
+		s.cfg.Observer(s.before(ctx, op), Event{Op: op, Ref: ref, Start: s.now(), Err: err})
 	}
 }

@@ -323,7 +323,7 @@ func ExampleStore_Load() {
 	fmt.Println(v.cookieNames())
 	// Output:
 	// true
-	// [__Host-admin __Host-shop]
+	// [__Host-Http-admin __Host-Http-shop]
 }
 
 // A handler that gets an error just returns: the middleware answers.
@@ -525,11 +525,11 @@ func ExampleSession_SetUser() {
 	})
 	v := visitor(store.Middleware(mux))
 	v.get("/cart")
-	before := v.cookies["__Host-session"]
+	before := v.cookies["__Host-Http-session"]
 	fmt.Println(v.get("/pay"))
 	v.get("/login")
 	fmt.Println(v.get("/pay"))
-	fmt.Println("same id:", before == v.cookies["__Host-session"])
+	fmt.Println("same id:", before == v.cookies["__Host-Http-session"])
 	// Output:
 	// Please sign in again.
 	// alice pays for tea
@@ -662,6 +662,148 @@ func ExampleSession_Destroy() {
 	// Output:
 	// user "alice", messages []
 	// user "", messages [Good-bye!]
+}
+
+// Start is for what is not net/http: here, for commands that carry a token. The answer to a command holds the new token,
+// if there is one.
+func ExampleStore_Start() {
+	store := exampleStore(dynasession.Config{})
+	ctx := context.Background()
+	run := func(token string, command func(*dynasession.Session)) (newToken string, err error) {
+		sess, err := store.Start(ctx, token)
+		if err != nil {
+			return "", err
+		}
+		defer sess.Close()
+		command(sess)
+		if err := sess.Save(ctx); err != nil {
+			return "", err
+		}
+		if c := sess.Cookie(); c != nil {
+			return c.Value, nil
+		}
+		return token, nil
+	}
+	token, _ := run("", func(s *dynasession.Session) { s.Set("cart", []string{"book"}) })
+	signedIn, _ := run(token, func(s *dynasession.Session) { s.SetUser("alice") })
+	fmt.Println(signedIn != token)
+	_, _ = run(signedIn, func(s *dynasession.Session) {
+		cart, _ := dynasession.Get[[]string](s, "cart")
+		fmt.Println(s.User(), cart)
+	})
+	// Output:
+	// true
+	// alice [book]
+}
+
+// A framework that is not built on net/http finds the cookies by their name.
+func ExampleStore_CookieName() {
+	fmt.Println(exampleStore(dynasession.Config{}).CookieName())
+	// Output: __Host-Http-session
+}
+
+// The cookie of a session of Start is set by its caller.
+func ExampleSession_Cookie() {
+	ctx := context.Background()
+	sess, _ := exampleStore(dynasession.Config{}).Start(ctx)
+	sess.Set("cart", []string{"book"})
+	fmt.Println(sess.Cookie())
+	_ = sess.Save(ctx)
+	c := sess.Cookie()
+	fmt.Println(c.Name, c.Secure, c.HttpOnly, c.Value == sess.ID())
+	// Output:
+	//
+	// __Host-Http-session true true true
+}
+
+// Close reports changes that nobody has saved.
+func ExampleSession_Close() {
+	sess, _ := exampleStore(dynasession.Config{}).Start(context.Background())
+	sess.Set("cart", []string{"book"})
+	fmt.Println(sess.Close() != nil)
+	// Output: true
+}
+
+// A page can tell somebody whose session has expired from a first visit.
+func ExampleSession_Ended() {
+	store := exampleStore(dynasession.Config{})
+	v := visitor(store.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sess, err := dynasession.Load(r.Context())
+		switch {
+		case err != nil:
+			return
+		case sess.Ended():
+			fmt.Fprint(w, "your session has expired")
+		case sess.IsNew():
+			sess.Set("seen", true)
+			fmt.Fprint(w, "welcome")
+		}
+	})))
+	fmt.Println(v.get("/"))
+	for i := range store.All(context.Background()) {
+		_ = store.End(context.Background(), i)
+	}
+	fmt.Println(v.get("/"))
+	// Output:
+	// welcome
+	// your session has expired
+}
+
+// The deadline is when the user must sign in again, whatever happens.
+func ExampleSession_Deadline() {
+	sess, _ := exampleStore(dynasession.Config{}).Start(context.Background())
+	fmt.Println(time.Until(sess.Deadline()).Round(time.Hour))
+	sess.LimitTo(time.Now().Add(2 * time.Hour)) // the end of an access token
+	fmt.Println(time.Until(sess.Deadline()).Round(time.Hour))
+	// Output:
+	// 24h0m0s
+	// 2h0m0s
+}
+
+// All answers "who is signed in?", by reading the whole table.
+func ExampleStore_All() {
+	store := exampleStore(dynasession.Config{})
+	ctx := context.Background()
+	for _, user := range []string{"alice", "bob", "alice"} {
+		sess, _ := store.Start(ctx)
+		sess.SetUser(user)
+		_ = sess.Save(ctx)
+	}
+	count := map[string]int{}
+	for i, err := range store.All(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		count[i.User]++
+	}
+	fmt.Println(count)
+	// Output: map[alice:2 bob:1]
+}
+
+// End signs one browser out.
+func ExampleStore_End() {
+	store := exampleStore(dynasession.Config{})
+	ctx := context.Background()
+	sess, _ := store.Start(ctx)
+	sess.SetUser("alice")
+	_ = sess.Save(ctx)
+	for i := range store.All(ctx) {
+		if i.Ref == sess.Ref() {
+			fmt.Println(store.End(ctx, i))
+		}
+	}
+	ok, _ := store.ValidateID(ctx, sess.ID())
+	fmt.Println(ok)
+	// Output:
+	// <nil>
+	// false
+}
+
+// Close is there for SaveHandler: a Store holds nothing that has to be closed.
+func ExampleStore_Close() {
+	fmt.Println(exampleStore(dynasession.Config{}).Close())
+	// Output: <nil>
 }
 
 // "Your devices": the list of a user's sessions, and "sign out everywhere else".

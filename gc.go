@@ -76,10 +76,10 @@ func (s *Store) Sweep(ctx context.Context, opts SweepOptions) (stats SweepStats,
 	if opts.Segments < 0 || segments > maxSegments || opts.MaxLifetime < 0 || opts.UnitsPerSecond < 0 {
 		return stats, fmt.Errorf("dynasession: Sweep: Segments must be 0 to %d, MaxLifetime and UnitsPerSecond not negative", maxSegments)
 	}
-	begin := s.now()
-	ctx, cancel := context.WithCancelCause(ctx)
+	op := s.startMany(ctx, "sweep")
+	ctx, cancel := context.WithCancelCause(op.caller)
 	defer cancel(nil)
-	sw := &sweep{store: s, opts: opts, began: begin}
+	sw := &sweep{store: s, opts: opts, began: s.now()}
 	var wg sync.WaitGroup
 	for segment := range segments {
 		wg.Go(func() {
@@ -92,12 +92,8 @@ func (s *Store) Sweep(ctx context.Context, opts SweepOptions) (stats SweepStats,
 	if err = context.Cause(ctx); err != nil {
 		err = fmt.Errorf("dynasession: Sweep: %w", err)
 	}
-	if s.cfg.Observer != nil {
-		s.cfg.Observer(ctx, Event{
-			Op: "sweep", Start: begin, Duration: s.now().Sub(begin), Err: err,
-			ReadUnits: sw.stats.ReadUnits, WriteUnits: sw.stats.WriteUnits,
-		})
-	}
+	op.stats.ReadUnits, op.stats.WriteUnits = sw.stats.ReadUnits, sw.stats.WriteUnits
+	op.end(err)
 	return sw.stats, err
 }
 

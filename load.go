@@ -41,7 +41,9 @@ func (s *Store) load(ctx context.Context, cookies []sessionCookie) (*Session, er
 	case unread != nil:
 		return nil, unread
 	}
-	return s.newSession(), nil
+	sess := s.newSession()
+	sess.over = len(cookies) > 0
+	return sess, nil
 }
 
 // loadOne returns the session of one cookie, or nil for none.
@@ -51,7 +53,7 @@ func (s *Store) loadOne(ctx context.Context, c sessionCookie) (_ *Session, err e
 	defer func() { op.end(err) }()
 	var got acquired
 	if s.cfg.Concurrency == Lock {
-		got, err = s.acquire(ctx, op, key) // LockWait limits the waiting, Timeout each call
+		got, err = s.acquire(op.caller, op, key) // LockWait limits the waiting, Timeout each call
 	} else {
 		got.rec, err = s.get(timed, op, key, c.rev)
 		s.noticeLock(ctx, got.rec)

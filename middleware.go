@@ -2,9 +2,11 @@ package dynasession
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
+	"sync"
 	"sync/atomic"
 )
 
@@ -50,6 +52,102 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 		next.ServeHTTP(q.response.As(), inner)
 		q.finish()
 	})
+}
+
+// Start returns a session outside of the middleware: for frameworks that are not built on net/http, for bearer tokens, and
+// for jobs. It returns the session that one of values names, or a new one if none of them names a live session. values are
+// those of the request's cookies of the name [Store.CookieName], in their order; a bearer token is the value of such a
+// cookie. What does not have the form of one is ignored.
+//
+// Nothing is saved by itself. Before the response is sent, call [Session.Save] and set the cookie of [Session.Cookie]; if
+// Save fails, answer with an error. At the end of the request, call [Session.Close].
+//
+// Errors: those of [Load], except ErrNoMiddleware. After an error, do not go on with an empty session: answer with 503 if it
+// is ErrUnavailable, ErrCredentials or ErrLocked, and with 500 otherwise.
+func (s *Store) Start(ctx context.Context, values ...string) (*Session, error) {
+	var cookies []sessionCookie
+	for _, v := range values {
+		cookies = s.cookie.add(cookies, v)
+	}
+	sess, err := s.load(ctx, cookies)
+	if err != nil {
+		return nil, err
+	}
+	sess.saver = &direct{use: use{store: s}, ctx: context.WithoutCancel(ctx)}
+	return sess, nil
+}
+
+// CookieName returns the name of the session's cookie: Config.Cookie.Name, or its default.
+func (s *Store) CookieName() string { return s.cookie.Name }
+
+// use is one request's use of its session.
+type use struct {
+	store  *Store
+	saves  sync.Mutex   // one save at a time
+	saved  bool         // a save has succeeded
+	cookie cookieUpdate // the last one that a save has asked for
+}
+
+// save saves sess. With headersSent it refuses, before it writes, what would need a new cookie. Its caller holds saves.
+func (u *use) save(ctx context.Context, sess *Session, headersSent bool) (cookieUpdate, error) {
+	update, err := u.store.save(ctx, sess, headersSent)
+	u.saved = u.saved || err == nil
+	if update.action != cookieKeep && !headersSent {
+		u.cookie = update
+	}
+	return update, err
+}
+
+// detach returns ctx without its cancellation, but with its deadline.
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	detached := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(detached, deadline)
+	}
+	return detached, func() {}
+}
+
+// direct is the use of a session that Start has returned.
+type direct struct {
+	use
+	ctx    context.Context // Start's, not cancelled
+	closed bool
+}
+
+func (d *direct) saveNow(ctx context.Context, sess *Session) error {
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	d.saves.Lock()
+	defer d.saves.Unlock()
+	_, err := d.save(ctx, sess, d.closed)
+	return err
+}
+
+func (d *direct) setCookie() *http.Cookie {
+	d.saves.Lock()
+	defer d.saves.Unlock()
+	return d.store.cookie.cookie(d.cookie)
+}
+
+func (d *direct) close(sess *Session) error {
+	d.saves.Lock()
+	defer d.saves.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	l, changed := sess.end()
+	if l != nil {
+		d.store.release(d.ctx, l)
+	}
+	if changed {
+		return fmt.Errorf("dynasession: session %s was closed with changes that were not saved", sess.Ref())
+	}
+	return nil
+}
+
+func (d *direct) orphaned() {
+	d.store.log(d.ctx).WarnContext(d.ctx, "dynasession: a session was changed after Close: only another Save stores that")
 }
 
 // Load returns the session of the request that ctx belongs to, of the innermost middleware. The first call of a request reads

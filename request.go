@@ -19,7 +19,6 @@ type requestKey struct{ store *Store }
 // writer, so that all of it is one allocation.
 type request struct {
 	context.Context
-	store    *Store
 	r        *http.Request // as it came
 	response respond.Writer
 	before   []headerLines // of the response, as the handler got it
@@ -34,9 +33,7 @@ type request struct {
 	failed  error      // why ErrorHandler has answered
 	inner   []*request // of other stores, whose cookies are in the header
 
-	saves  sync.Mutex   // one save at a time; locked before mu
-	saved  bool         // a save has succeeded
-	cookie cookieUpdate // the last one that a save has put into the header
+	use // its mutex is locked before mu
 }
 
 // phase is how far a request has come.
@@ -59,7 +56,7 @@ type loadOnce struct {
 }
 
 func newRequest(s *Store, w http.ResponseWriter, r *http.Request) *request {
-	q := &request{Context: r.Context(), store: s, r: r}
+	q := &request{Context: r.Context(), r: r, use: use{store: s}}
 	q.response = respond.Writer{ResponseWriter: w, Request: q}
 	q.before = linesOf(w.Header())
 	return q
@@ -230,10 +227,8 @@ func (q *request) Commit() error {
 
 // saveSession saves the session, and puts its cookie into the header. Its caller holds saves.
 func (q *request) saveSession(ctx context.Context, sess *Session, headersSent bool) error {
-	u, err := q.store.save(ctx, sess, headersSent)
-	q.saved = q.saved || err == nil
+	u, err := q.save(ctx, sess, headersSent)
 	if u.action != cookieKeep && !headersSent {
-		q.cookie = u
 		if h, ok := q.response.Editable(); ok {
 			q.store.cookie.write(h, u)
 		}
@@ -250,18 +245,18 @@ func (q *request) saveNow(ctx context.Context, sess *Session) error {
 	q.mu.Lock()
 	committed := q.phase != phaseOpen
 	q.mu.Unlock()
-	detached := context.WithoutCancel(ctx)
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		detached, cancel = context.WithDeadline(detached, deadline)
-		defer cancel()
-	}
-	err := q.saveSession(detached, sess, committed)
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	err := q.saveSession(ctx, sess, committed)
 	q.mu.Lock()
 	q.unsaved = err
 	q.mu.Unlock()
 	return err
 }
+
+func (q *request) setCookie() *http.Cookie { return nil }
+
+func (q *request) close(*Session) error { return nil }
 
 // joinOuter adds inner, which has put a cookie into the header, to the requests around q of other stores. Its session is
 // saved, so the cookie must stay if they answer with ErrorHandler.

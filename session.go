@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,8 @@ type Session struct {
 	keys  keyspace
 	rules protocol.Rules
 	now   func() time.Time
-	saver saver // nil: nobody
+	saver saver
+	over  bool // the browser came with the id of a session that is over
 
 	mu      sync.Mutex
 	id      string           // "" before a new session is saved
@@ -41,103 +43,12 @@ type Session struct {
 	lease   *lease // of the session's lock, while it is held
 }
 
-// saver saves a session.
+// saver saves a session: a request of the middleware, or what Start returns.
 type saver interface {
 	saveNow(context.Context, *Session) error
 	orphaned() // a change came after the request's end
-}
-
-// flashPrefix begins the keys of flash messages. Each has its own, so that parallel requests' messages are all kept.
-const flashPrefix = "_flash."
-
-// Get returns the value of key, decoded. It is a copy, which the session does not share. Get returns false if there
-// is no value, or none that decodes as a T; [Session.Decode] tells which.
-func Get[T any](s *Session, key string) (T, bool) {
-	var v T
-	raw, ok := s.raw(key)
-	if !ok || s.codec.Unmarshal(raw, &v) != nil {
-		var zero T
-		return zero, false
-	}
-	return v, true
-}
-
-// Pop takes the value of key out of the session: a one-time token, for instance. If two requests pop the same value
-// at the same time, one of them saves, and the save of the other fails with [ErrConflict]; under [LastWriteWins],
-// both may save. A value that does not decode as a T stays.
-func Pop[T any](s *Session, key string) (T, bool) {
-	var v, zero T
-	for {
-		raw, version, ok := s.rawAt(key)
-		if !ok || s.codec.Unmarshal(raw, &v) != nil {
-			return zero, false
-		}
-		if s.changeAt(version, change{key: key, op: opDrop, popped: true}) {
-			return v, true
-		}
-		v = zero
-	}
-}
-
-// Update sets key to what f returns for its value, or for the zero T if there is none. It is made for counters and
-// carts. If the save finds that another request has changed the key meanwhile, f runs again on the newer value, so
-// that no change is lost. So f must be pure: it must depend on nothing but old.
-//
-// The whole value is decoded as a T and encoded again, so T must keep what f does not change. A struct drops the
-// fields that it lacks. A map[string]any turns every JSON number into a float64, which changes integers beyond 2^53;
-// a map[string]json.RawMessage changes nothing. A value that does not decode as a T fails the save.
-func Update[T any](s *Session, key string, f func(old T) T) {
-	run := func(old []byte) ([]byte, error) {
-		var v T
-		if old != nil {
-			if err := s.codec.Unmarshal(old, &v); err != nil {
-				return nil, err
-			}
-		}
-		return marshal(s.codec, f(v))
-	}
-	// f runs without the session's mutex: it is the caller's code.
-	for {
-		raw, version, _ := s.rawAt(key)
-		value, err := run(raw)
-		c := change{key: key, value: value, updates: []update{run}}
-		if err != nil {
-			c.err = fmt.Errorf("dynasession: updating key %q: %w", key, err)
-		}
-		if s.changeAt(version, c) {
-			return
-		}
-	}
-}
-
-// Flashes takes the flash messages that decode as a T out of the session, and returns them, oldest first. It leaves
-// the others. Two requests at the same moment may both get a message.
-func Flashes[T any](s *Session) []T {
-	s.mu.Lock()
-	var found []KeyValue
-	for _, kv := range s.vals.list {
-		if strings.HasPrefix(kv.Key, flashPrefix) {
-			found = append(found, kv)
-		}
-	}
-	s.mu.Unlock()
-	var out []T
-	for _, kv := range found {
-		var v T
-		if s.codec.Unmarshal(kv.Value, &v) != nil {
-			continue
-		}
-		taken := false
-		s.mutate(func() { // of two goroutines that show it one takes it
-			if _, taken = s.vals.get(kv.Key); taken {
-				s.record(change{key: kv.Key, op: opDrop})
-			}
-		})
-		if taken {
-			out = append(out, v)
-		}
-	}
-	return out
+	setCookie() *http.Cookie
+	close(*Session) error
 }
 
 // Set sets key to v. It encodes v at once, so later changes of what v points to have no effect. If v does not encode,
@@ -244,6 +155,19 @@ func (s *Session) Expires() time.Time {
 	}
 	return timeOf(s.rules.Expiry(s.meta(), s.now().Unix()))
 }
+
+// Deadline returns when the session ends at the latest, whatever its use: the end of Config.Lifetime, or that of Remember
+// or LimitTo, exact to the second.
+func (s *Session) Deadline() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return timeOf(s.meta().Until)
+}
+
+// Ended reports whether the browser came with the id of a session that is over, so that this one is new: it has expired,
+// was signed out or deleted. With it, a page can say "your session has expired" and not greet a first visit so. It is
+// false for a cookie that was replaced within the last 30 seconds, and stays as it is for the whole request.
+func (s *Session) Ended() bool { return s.over }
 
 // IdleTimeout returns how long the session lasts without use: Config.IdleTimeout, or the duration of Remember.
 func (s *Session) IdleTimeout() time.Duration {
@@ -383,12 +307,21 @@ func (s *Session) Destroy() {
 // Save may be called again. If the last Save of a handler failed and the handler wrote nothing, the middleware
 // answers with the error, so a handler may simply return. A handler's own answer to a failed Save is sent only if
 // what is still pending can be saved before it.
-func (s *Session) Save(ctx context.Context) error {
-	if s.saver == nil {
-		return nil
-	}
-	return s.saver.saveNow(ctx, s)
-}
+//
+// The session of [Store.Start] is saved by Save alone. Set the cookie that [Session.Cookie] then returns.
+func (s *Session) Save(ctx context.Context) error { return s.saver.saveNow(ctx, s) }
+
+// Cookie returns the cookie that the response must set, for a session of [Store.Start], after Save. It is nil if the
+// browser's cookie can stay, before Save, and for a session of [Load], whose middleware sets the cookie itself. After
+// Destroy it is a cookie that deletes the browser's. The value is also what an API may hand out as a bearer token: Start
+// takes it.
+func (s *Session) Cookie() *http.Cookie { return s.saver.setCookie() }
+
+// Close ends the request of a session of [Store.Start]: it gives up the session's lock ([Lock]), if Save has not. Call
+// it when the request is over, also after an error or a panic. It returns an error if there are changes that were never
+// saved; they are lost. After Close, the session can still be read, and changed and saved, but a save that needs a new
+// cookie is an error. For a session of [Load], Close does nothing.
+func (s *Session) Close() error { return s.saver.close(s) }
 
 // LogValue returns the session's Ref.
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.Ref()) }

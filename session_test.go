@@ -803,7 +803,7 @@ func TestSessionChangedAfterTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := loadedSession(t, `{"a":1}`)
 			told := 0
-			s.saver = orphanage{&told}
+			s.saver = orphanage{told: &told}
 			l, _ := s.end()
 			assert.Nil(t, l)
 			tc.do(s)
@@ -897,7 +897,10 @@ func TestTimes(t *testing.T) {
 }
 
 // orphanage counts the changes that come too late.
-type orphanage struct{ told *int }
+type orphanage struct {
+	saver
+	told *int
+}
 
 func (o orphanage) saveNow(context.Context, *Session) error { return nil }
 func (o orphanage) orphaned()                               { *o.told++ }

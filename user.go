@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -15,7 +16,8 @@ import (
 	"github.com/dynasession/dynasession/internal/protocol"
 )
 
-// An Info describes one of a user's sessions, for a list of "your devices".
+// An Info describes a session, for a list of "your devices", for instance. It holds nothing that opens the session.
+// UserSessions and All return it; the zero value describes no session.
 type Info struct {
 	// Ref names the session without opening it. Compare it with Session.Ref.
 	Ref string
@@ -27,7 +29,8 @@ type Info struct {
 	// the session.
 	Created, AuthTime, LastUsed, Expires time.Time
 
-	decode func(key string, v any) error // a func, so that printing an Info prints no data
+	key, creation string                        // of its item
+	decode        func(key string, v any) error // a func, so that printing an Info prints no data
 }
 
 // Decode decodes the value of key, a device label for instance, into what v points to. It returns [ErrNoKey] if there
@@ -117,7 +120,7 @@ func (s *Store) info(r *protocol.Record) Info {
 	open := sync.OnceValues(func() (values, error) { return s.values(r) })
 	used, _ := s.rules.LastUsed(r)
 	return Info{
-		Ref: s.keys.ref(r.Key), User: r.Meta.User,
+		Ref: s.keys.ref(r.Key), User: r.Meta.User, key: r.Key, creation: r.Creation(),
 		Created: timeOf(r.Meta.Born), AuthTime: timeOf(r.Meta.Auth),
 		LastUsed: timeOf(used), Expires: timeOf(r.Expires),
 		decode: func(key string, v any) error {
@@ -132,6 +135,76 @@ func (s *Store) info(r *protocol.Record) Info {
 			return decode(s.cfg.Codec, key, raw, v)
 		},
 	}
+}
+
+// All returns an iterator over every live session of this store, in no order. It reads the whole table, page by page, and
+// holds one page in memory. The reads are eventually consistent, which costs half: a session that was stored or ended a
+// moment ago may be missing or still be there.
+//
+// If DynamoDB throttles a call or cannot be reached, All repeats the call for 12 times Config.Timeout. An error is the last
+// value of the iteration, beside an empty Info: [ErrUnavailable], [ErrCredentials], [ErrTable], or the error of ctx.
+func (s *Store) All(ctx context.Context) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		op := s.startMany(ctx, "all sessions")
+		sw := &sweep{store: s, began: s.now()}
+		var err error
+		defer func() {
+			op.stats.ReadUnits = sw.stats.ReadUnits
+			op.end(err)
+		}()
+		for at := protocol.Cursor(nil); ; {
+			var page protocol.Page
+			now := s.now().Unix()
+			err = sw.call(op.caller, func(ctx context.Context, stats *protocol.Stats) error {
+				ctx, cancel := s.oneCall(ctx)
+				defer cancel()
+				page, err = s.table.ScanLive(ctx, stats, at, now)
+				return err
+			})
+			if err != nil {
+				err = fmt.Errorf("dynasession: All: %w", err)
+				yield(Info{}, err)
+				return
+			}
+			for _, r := range page.Found {
+				if s.keys.owns(r.Key) && s.rules.Live(r, now) && !yield(s.info(r), nil) {
+					return
+				}
+			}
+			if at = page.Next; len(at) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// End ends a session that UserSessions or All has returned, as the sign-out of that browser would: requests that are running
+// on it do not bring it back, and if it was renewed since, End ends the renewed session. It does nothing if the session is
+// over, or if another user has signed in on it since.
+//
+// Errors: [ErrConflict], [ErrUnavailable], [ErrCredentials], [ErrTable], or one for an Info of no session of this store.
+func (s *Store) End(ctx context.Context, i Info) (err error) {
+	if i.key == "" || !s.keys.owns(i.key) {
+		return errors.New("dynasession: End: the Info describes no session of this store")
+	}
+	ctx, op := s.start(ctx, "destroy", i.key)
+	defer func() { op.end(err) }()
+	w := s.rules.Destroy(i.key, i.creation)
+	for range maxSteps + 1 {
+		out, err := op.retryBusy(ctx, w)
+		if err != nil || out.Done() {
+			return err
+		}
+		item := out.Item
+		if item == nil || !item.Tombstone || !s.keys.owns(item.Moved) {
+			return nil
+		}
+		op.conflicts++
+		if w = protocol.DeleteOf(item.Moved, i.User); i.User == "" {
+			w = s.rules.Destroy(item.Moved, "")
+		}
+	}
+	return fmt.Errorf("%w: session %s: it is renewed all the time", ErrConflict, i.Ref)
 }
 
 // userPause is how long DestroyUser waits for the index to follow the table.

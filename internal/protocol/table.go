@@ -382,7 +382,7 @@ func (t *Table) OfUser(ctx context.Context, stats *Stats, index, user string, fr
 
 // A Page is a part of a scan.
 type Page struct {
-	Found   []*Record // without their data, marks and user
+	Found   []*Record // of Scan without their data, marks and user
 	Scanned int       // items that DynamoDB has read for it
 	Next    Cursor
 }
@@ -396,17 +396,31 @@ func (t *Table) Scan(ctx context.Context, stats *Stats, from Cursor, segment, se
 		filter += " OR " + stub
 	}
 	in := &dynamodb.ScanInput{
-		TableName:                 &t.name,
 		FilterExpression:          &filter,
 		ProjectionExpression:      aws.String(projection),
 		ExpressionAttributeNames:  t.namesIn(filter, projection),
 		ExpressionAttributeValues: map[string]types.AttributeValue{":cut": numberValue(cut)},
 		ExclusiveStartKey:         from,
-		ReturnConsumedCapacity:    types.ReturnConsumedCapacityTotal,
 	}
 	if segments > 1 {
 		in.Segment, in.TotalSegments = aws.Int32(int32(segment)), aws.Int32(int32(segments))
 	}
+	return t.scan(ctx, stats, in)
+}
+
+// ScanLive reads a page of the table and returns the items that have not expired at now, whole.
+func (t *Table) ScanLive(ctx context.Context, stats *Stats, from Cursor, now int64) (Page, error) {
+	const filter = unexpired
+	return t.scan(ctx, stats, &dynamodb.ScanInput{
+		FilterExpression:          aws.String(filter),
+		ExpressionAttributeNames:  t.namesIn(filter),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":now": numberValue(now)},
+		ExclusiveStartKey:         from,
+	})
+}
+
+func (t *Table) scan(ctx context.Context, stats *Stats, in *dynamodb.ScanInput) (Page, error) {
+	in.TableName, in.ReturnConsumedCapacity = &t.name, types.ReturnConsumedCapacityTotal
 	out, err := t.client.Scan(ctx, in)
 	if err != nil {
 		return Page{}, t.explain("Scan", err)

@@ -296,7 +296,7 @@ func (b *bareStore) sdkSave(ctx context.Context) error {
 func (b *bareStore) run(h http.Handler, cookie bool) func(context.Context) error {
 	r, _ := http.NewRequest(http.MethodGet, "https://shop.example.com/", http.NoBody)
 	if cookie {
-		r.Header.Set("Cookie", "theme=dark; __Host-session="+b.id+"; consent=1")
+		r.Header.Set("Cookie", "theme=dark; __Host-Http-session="+b.id+"; consent=1")
 	}
 	return func(context.Context) error {
 		h.ServeHTTP(&discard{header: http.Header{}}, r)

@@ -102,7 +102,7 @@ func TestIdleMiddlewareAllocations(t *testing.T) {
 	s := stage.NewStore(t, b, dynasession.Config{})
 	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	h := s.Middleware(next)
-	for _, cookie := range []string{"", "__Host-session=" + s.CreateID()} {
+	for _, cookie := range []string{"", "__Host-Http-session=" + s.CreateID()} {
 		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 		if cookie != "" {
 			r.Header.Set("Cookie", cookie)

@@ -9,6 +9,7 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
+	"iter"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -60,6 +61,10 @@ var (
 var (
 	_ func(*dynasession.Store, http.Handler) http.Handler                                                 = (*dynasession.Store).Middleware
 	_ func(*dynasession.Store, context.Context) (*dynasession.Session, error)                             = (*dynasession.Store).Load
+	_ func(*dynasession.Store, context.Context, ...string) (*dynasession.Session, error)                  = (*dynasession.Store).Start
+	_ func(*dynasession.Store) string                                                                     = (*dynasession.Store).CookieName
+	_ func(*dynasession.Store, context.Context) iter.Seq2[dynasession.Info, error]                        = (*dynasession.Store).All
+	_ func(*dynasession.Store, context.Context, dynasession.Info) error                                   = (*dynasession.Store).End
 	_ func(*dynasession.Store, context.Context) error                                                     = (*dynasession.Store).Open
 	_ func(*dynasession.Store) error                                                                      = (*dynasession.Store).Close
 	_ func(*dynasession.Store, context.Context, string) ([]byte, error)                                   = (*dynasession.Store).Read
@@ -93,6 +98,10 @@ var (
 	_ func(*dynasession.Session, time.Time)             = (*dynasession.Session).LimitTo
 	_ func(*dynasession.Session)                        = (*dynasession.Session).Destroy
 	_ func(*dynasession.Session, context.Context) error = (*dynasession.Session).Save
+	_ func(*dynasession.Session) *http.Cookie           = (*dynasession.Session).Cookie
+	_ func(*dynasession.Session) error                  = (*dynasession.Session).Close
+	_ func(*dynasession.Session) bool                   = (*dynasession.Session).Ended
+	_ func(*dynasession.Session) time.Time              = (*dynasession.Session).Deadline
 	_ func(*dynasession.Session) slog.Value             = (*dynasession.Session).LogValue
 	_ func(*dynasession.Session) string                 = (*dynasession.Session).String
 	_ func(dynasession.Info, string, any) error         = dynasession.Info.Decode
@@ -160,6 +169,7 @@ var (
 		Timeout          time.Duration
 		ErrorHandler     func(w http.ResponseWriter, r *http.Request, err error)
 		Logger           *slog.Logger
+		Before           func(ctx context.Context, op string) context.Context
 		Observer         func(ctx context.Context, e dynasession.Event)
 	}{})
 	_ = dynasession.CookieConfig(struct {

@@ -65,7 +65,7 @@ func eachModel(t *testing.T, property func(r *modelRun)) {
 					cfg.Table = stage.NewTable()
 					tb := rapidTB{t, rt}
 					b := stage.Embedded(tb)
-					property(&modelRun{Backend: b, t: rt, store: stage.NewStore(tb, b, cfg), table: cfg.Table, cookie: "__Host-" + cmp.Or(cfg.Name, "session"), cfg: cfg})
+					property(&modelRun{Backend: b, t: rt, store: stage.NewStore(tb, b, cfg), table: cfg.Table, cookie: "__Host-Http-" + cmp.Or(cfg.Name, "session"), cfg: cfg})
 				})
 			})
 		})

@@ -132,7 +132,7 @@ func BrowserWithID(t *testing.T, h http.Handler, id string) *Browser {
 func Cookies(w *httptest.ResponseRecorder) []*http.Cookie { return w.Result().Cookies() }
 
 // CookieName is the default name of the session cookie.
-const CookieName = "__Host-session"
+const CookieName = "__Host-Http-session"
 
 // Ask requests path with the given session cookie, which a browser may have deleted.
 func Ask(h http.Handler, cookie, path string) *httptest.ResponseRecorder {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,4 +106,21 @@ func EpochText(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 // Milliseconds returns a time as a lock's end is stored.
 func Milliseconds(at time.Time) types.AttributeValue {
 	return Num(strconv.FormatInt(at.UnixMilli(), 10))
+}
+
+// ItemOf returns the item of the session with the given id.
+func ItemOf(t testing.TB, b *Backend, table, id string) map[string]types.AttributeValue {
+	t.Helper()
+	out, err := b.Client.GetItem(t.Context(), GetItem(table, id))
+	require.NoError(t, err)
+	require.NotEmpty(t, out.Item)
+	return out.Item
+}
+
+// GetItem returns the consistent read of the session with the given id, which a token may carry.
+func GetItem(table, id string) *dynamodb.GetItemInput {
+	id, _, _ = strings.Cut(id, ".")
+	return &dynamodb.GetItemInput{
+		TableName: &table, Key: map[string]types.AttributeValue{"id": Str(KeyOf(id))}, ConsistentRead: aws.Bool(true),
+	}
 }
