@@ -2,6 +2,7 @@ package dynasession
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/dynasession/dynasession/internal/protocol"
 )
@@ -125,6 +126,9 @@ func (s *Session) changeAt(version int, c change) (done bool) {
 func (s *Session) record(c change) {
 	old, found := s.vals.get(c.key)
 	prev := s.pend.find(c.key)
+	if prev == nil {
+		c.key = strings.Clone(c.key) // some frameworks use the memory of a request's strings again
+	}
 	if c.op == opKeep && prev != nil && prev.op != opKeep && prev.err == nil {
 		c.op, c.updates = opPut, nil // what is stored counts no more: f need not run again
 	}

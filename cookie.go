@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dynasession/dynasession/internal/respond"
 )
 
 // cookieMaker writes and reads the session's cookie.
@@ -109,7 +111,7 @@ func (c *cookieMaker) write(h http.Header, u cookieUpdate) {
 	}
 	c.drop(h)
 	h.Add("Set-Cookie", cookie.String())
-	keepPrivate(h)
+	respond.KeepPrivate(h)
 }
 
 // drop removes the lines of the session's cookie from the header. One of its name with another path or domain is
@@ -132,59 +134,6 @@ func (c *cookieMaker) isOwn(line string) bool {
 	cookie, err := http.ParseSetCookie(line)
 	return err == nil && cookie.Name == c.Name && cookie.Path == c.Path &&
 		strings.EqualFold(strings.TrimPrefix(cookie.Domain, "."), strings.TrimPrefix(c.Domain, "."))
-}
-
-// varyByCookie tells caches that the response depends on the cookie.
-func varyByCookie(h http.Header) {
-	for _, line := range h["Vary"] {
-		for field := range strings.SplitSeq(line, ",") {
-			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, "Cookie") {
-				return
-			}
-		}
-	}
-	h["Vary"] = append(h["Vary"], "Cookie")
-}
-
-// keepPrivate keeps shared caches from storing a response that sets the cookie (RFC 9111, section 7.3). What the
-// handler says about private caches stays.
-func keepPrivate(h http.Header) {
-	var kept []string
-	for _, line := range h["Cache-Control"] {
-		for _, directive := range directives(line) {
-			name, value, _ := strings.Cut(directive, "=")
-			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "no-store":
-				return
-			case "private":
-				if value == "" {
-					return
-				}
-			case "public", "s-maxage", "":
-			default:
-				kept = append(kept, directive)
-			}
-		}
-	}
-	if len(kept) == 0 {
-		kept = []string{"no-store"}
-	}
-	h.Set("Cache-Control", strings.Join(append([]string{"private"}, kept...), ", "))
-}
-
-// directives splits a Cache-Control line at the commas outside of quotes.
-func directives(line string) []string {
-	quoted := false
-	list := strings.FieldsFunc(line, func(r rune) bool {
-		if r == '"' {
-			quoted = !quoted
-		}
-		return r == ',' && !quoted
-	})
-	for i := range list {
-		list[i] = strings.TrimSpace(list[i])
-	}
-	return list
 }
 
 // noticeInsecure logs, once, that browsers may drop the cookie that is set.

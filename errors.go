@@ -87,3 +87,7 @@ func corruptHere(ref string, cause error) error { return &unusable{corrupt(ref, 
 type unusable struct{ error }
 
 func (e *unusable) Unwrap() error { return e.error }
+
+// Elsewhere reports whether another server may be able to read the session. The browser then keeps its cookie. Adapters
+// look for this method.
+func (*unusable) Elsewhere() bool { return true }

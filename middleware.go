@@ -146,9 +146,7 @@ func (d *direct) close(sess *Session) error {
 	return nil
 }
 
-func (d *direct) orphaned() {
-	d.store.log(d.ctx).WarnContext(d.ctx, "dynasession: a session was changed after Close: only another Save stores that")
-}
+func (*direct) orphaned() {} // see Close
 
 // Load returns the session of the request that ctx belongs to, of the innermost middleware. The first call of a request reads
 // the session. It is read once, also if several goroutines call Load; the ctx of each only limits its own waiting. If the

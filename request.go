@@ -213,7 +213,7 @@ func (q *request) Commit() error {
 	} else {
 		err = q.saveSession(context.WithoutCancel(q), sess, false)
 		if h, ok := q.response.Editable(); ok {
-			varyByCookie(h)
+			respond.VaryByCookie(h)
 			// The cookie of an earlier Save is written again: the handler may have replaced its lines in the header.
 			q.store.cookie.write(h, q.cookie)
 		}
@@ -299,7 +299,7 @@ func (q *request) fail(err error) {
 	for _, b := range q.before {
 		h[b.name] = b.lines
 	}
-	varyByCookie(h)
+	respond.VaryByCookie(h)
 	q.store.cookie.write(h, q.cookie) // of a Save that has succeeded
 	for _, in := range inner {
 		in.saves.Lock()

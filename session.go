@@ -222,7 +222,7 @@ func (s *Session) SetUser(user string) {
 		} else {
 			s.pend.remember = &remembering{at: at, implied: true}
 		}
-		s.pend.signIn = &signIn{user: user, at: at, anew: s.pend.signIn != nil && s.pend.signIn.anew}
+		s.pend.signIn = &signIn{user: strings.Clone(user), at: at, anew: s.pend.signIn != nil && s.pend.signIn.anew}
 		s.pend.renew = true
 		if was != "" && was != user {
 			s.pend.dropValues()

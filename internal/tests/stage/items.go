@@ -124,3 +124,6 @@ func GetItem(table, id string) *dynamodb.GetItemInput {
 		TableName: &table, Key: map[string]types.AttributeValue{"id": Str(KeyOf(id))}, ConsistentRead: aws.Bool(true),
 	}
 }
+
+// Bin returns a binary attribute.
+func Bin(v []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: v} }

@@ -125,13 +125,13 @@ func (r *Recorder) Response(header http.Header, body string) {
 }
 
 // Main runs the tests of a package and exits. The run fails if the tests leave goroutines behind, or if they or the
-// library printed, logged or reported the id of a session.
-func Main(m *testing.M) {
+// library printed, logged or reported the id of a session. ignore names goroutines that others start and keep.
+func Main(m *testing.M, ignore ...goleak.Option) {
 	out, stop := watchOutput()
 	code := m.Run()
 	LocalTransport.CloseIdleConnections()
 	stop()
-	if err := goleak.Find(); err != nil && code == 0 {
+	if err := goleak.Find(ignore...); err != nil && code == 0 {
 		_, _ = fmt.Fprintln(out, "goroutines that the tests left:", err)
 		code = 1
 	}
