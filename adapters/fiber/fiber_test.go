@@ -16,6 +16,7 @@ import (
 	"github.com/gofiber/fiber/v3/middleware/csrf"
 	"github.com/gofiber/fiber/v3/middleware/limiter"
 	fiberrecover "github.com/gofiber/fiber/v3/middleware/recover"
+	"github.com/gofiber/utils/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -376,6 +377,7 @@ func TestStorageExpires(t *testing.T) {
 
 // TestStorageOfMiddlewares runs fiber's own users of a Storage, on two servers of one table.
 func TestStorageOfMiddlewares(t *testing.T) {
+	t.Cleanup(utils.StopTimeStampUpdater) // the limiter starts it
 	b := stage.Embedded(t)
 	table := stage.NewTable()
 	stage.NewStore(t, b, dynasession.Config{Table: table})
