@@ -16,7 +16,7 @@ func (s *Session) checkOut() checkout {
 	defer s.mu.Unlock()
 	c := checkout{
 		pending: s.pend, keys: s.keys, rec: s.rec, ghost: s.ghost, id: s.id, vals: s.vals.clone(), meta: s.meta(),
-		lease: s.lease, version: s.version, unacked: s.unacked,
+		lease: s.lease, version: s.version, unacked: s.unacked, newID: s.newID,
 	}
 	s.pend, s.saving = pending{}, pending{signIn: s.pend.signIn, remember: s.pend.remember, limit: s.pend.limit}
 	return c

@@ -869,6 +869,31 @@ func ExampleInfo_Decode() {
 	// true
 }
 
+// Keys tells what a listed session holds, without its flash messages.
+func ExampleInfo_Keys() {
+	store, ctx := exampleStore(dynasession.Config{}), context.Background()
+	sess, _ := store.Start(ctx)
+	sess.Set("device", "phone")
+	sess.Set("cart", []string{"book"})
+	sess.AddFlash("welcome")
+	_ = sess.Save(ctx)
+	for i := range store.All(ctx) {
+		fmt.Println(i.Keys())
+	}
+	// Output: [cart device]
+}
+
+// Keys returns the keys in order, without those of flash messages.
+func ExampleSession_Keys() {
+	withSession(func(sess *dynasession.Session) {
+		sess.Set("device", "phone")
+		sess.Set("cart", []string{"book"})
+		sess.AddFlash("welcome")
+		fmt.Println(sess.Keys())
+	})
+	// Output: [cart device]
+}
+
 // DestroyUser ends a user's sessions: after a change of the password all but this one.
 func ExampleStore_DestroyUser() {
 	store := exampleStore(dynasession.Config{UserIndex: "by-user"})

@@ -1,6 +1,7 @@
 package dynasession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (s *Store) cookieOf(res *result) cookieUpdate {
 
 // newRecord returns the record of a session that c is to make, and its id.
 func (s *Store) newRecord(c *checkout) (*protocol.Record, string, error) {
-	id := newID()
+	id := cmp.Or(c.newID, newID())
 	r := &protocol.Record{Key: s.keys.key(id), Rev: 1, Marks: protocol.NewMark(), Meta: c.meta}
 	r.Expires = s.rules.Expiry(r.Meta, s.now().Unix())
 	return r, id, s.encode(r, &c.vals)

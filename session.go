@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +24,8 @@ type Session struct {
 	rules protocol.Rules
 	now   func() time.Time
 	saver saver
-	over  bool // the browser came with the id of a session that is over
+	newID string // the id that it is to get; "" for a random one
+	over  bool   // the browser came with the id of a session that is over
 
 	mu      sync.Mutex
 	id      string           // "" before a new session is saved
@@ -89,14 +89,7 @@ func (s *Session) Delete(key string) { s.change(change{key: key, op: opDrop}) }
 func (s *Session) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys := make([]string, 0, len(s.vals.list))
-	for _, kv := range s.vals.list {
-		if !strings.HasPrefix(kv.Key, flashPrefix) {
-			keys = append(keys, kv.Key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
+	return s.vals.keys()
 }
 
 // AddFlash adds a message that [Flashes] returns once, in this request or a later one. Its key begins with "_flash.",
@@ -289,7 +282,7 @@ func (s *Session) moves(p pending) bool {
 func (s *Session) Destroy() {
 	s.mutate(func() {
 		s.pend = s.pend.then(pending{destroy: true, destroyed: cmp.Or(s.rec, s.ghost)})
-		s.rec, s.ghost, s.id, s.vals, s.saving, s.asked = nil, nil, "", values{}, pending{}, pending{}
+		s.rec, s.ghost, s.id, s.newID, s.vals, s.saving, s.asked = nil, nil, "", "", values{}, pending{}, pending{}
 		s.born = s.rules.Birth(epoch(s.now()))
 		s.version++
 	})

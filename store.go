@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/dynasession/dynasession/internal/adapterhook"
 	"github.com/dynasession/dynasession/internal/keyed"
 	"github.com/dynasession/dynasession/internal/pause"
 	"github.com/dynasession/dynasession/internal/protocol"
@@ -67,6 +69,20 @@ func init() {
 		return timeOf(s.ghost.Expires)
 	}
 	testhook.ForgetNoMiddleware = func() { saidNoMiddleware.Store(false) }
+	adapterhook.Answer = func(store any, w http.ResponseWriter, r *http.Request, err error) {
+		s := store.(*Store)
+		if s.cfg.ErrorHandler != nil {
+			s.cfg.ErrorHandler(w, r, err)
+			return
+		}
+		s.answer(w, r, "loading or saving", err)
+	}
+	adapterhook.StartAs = func(store any, ctx context.Context, id string) any {
+		s := store.(*Store)
+		sess := s.newSession()
+		sess.newID, sess.saver = id, &direct{use: use{store: s}, ctx: context.WithoutCancel(ctx)}
+		return sess
+	}
 }
 
 // New returns a Store that uses client, with a copy of cfg. It does no I/O. Its error names everything that is wrong

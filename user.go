@@ -29,17 +29,39 @@ type Info struct {
 	// the session.
 	Created, AuthTime, LastUsed, Expires time.Time
 
-	key, creation string                        // of its item
-	decode        func(key string, v any) error // a func, so that printing an Info prints no data
+	key, creation string                 // of its item
+	open          func() (values, error) // a func, so that printing an Info prints no data
+	codec         Codec
 }
 
 // Decode decodes the value of key, a device label for instance, into what v points to. It returns [ErrNoKey] if there
 // is no value, [ErrCorrupt] if the stored data cannot be read, or the codec's error.
 func (i Info) Decode(key string, v any) error {
-	if i.decode == nil {
+	if i.open == nil {
 		return noKey(key)
 	}
-	return i.decode(key, v)
+	vals, err := i.open()
+	if err != nil {
+		return err
+	}
+	raw, ok := vals.get(key)
+	if !ok {
+		return noKey(key)
+	}
+	return decode(i.codec, key, raw, v)
+}
+
+// Keys returns the keys that have a value, sorted, without those of flash messages. It returns nil if the stored data cannot
+// be read; Decode returns why.
+func (i Info) Keys() []string {
+	if i.open == nil {
+		return nil
+	}
+	vals, err := i.open()
+	if err != nil {
+		return nil
+	}
+	return vals.keys()
 }
 
 // UserSessions returns the live sessions on which user is signed in, the last used first. It needs Config.UserIndex;
@@ -117,23 +139,12 @@ func (s *Store) eachOf(op *operation, user string, seen map[string]bool, f func(
 // info decodes the values when they are asked for: listing sessions costs little then, however large
 // they are.
 func (s *Store) info(r *protocol.Record) Info {
-	open := sync.OnceValues(func() (values, error) { return s.values(r) })
 	used, _ := s.rules.LastUsed(r)
 	return Info{
 		Ref: s.keys.ref(r.Key), User: r.Meta.User, key: r.Key, creation: r.Creation(),
 		Created: timeOf(r.Meta.Born), AuthTime: timeOf(r.Meta.Auth),
 		LastUsed: timeOf(used), Expires: timeOf(r.Expires),
-		decode: func(key string, v any) error {
-			vals, err := open()
-			if err != nil {
-				return err
-			}
-			raw, ok := vals.get(key)
-			if !ok {
-				return noKey(key)
-			}
-			return decode(s.cfg.Codec, key, raw, v)
-		},
+		open: sync.OnceValues(func() (values, error) { return s.values(r) }), codec: s.cfg.Codec,
 	}
 }
 

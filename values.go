@@ -2,6 +2,7 @@ package dynasession
 
 import (
 	"slices"
+	"strings"
 
 	"bytes"
 	"errors"
@@ -69,6 +70,18 @@ func (v *values) get(key string) ([]byte, bool) {
 		return v.list[i].Value, true
 	}
 	return nil, false
+}
+
+// keys returns the keys, sorted, without those of flash messages.
+func (v *values) keys() []string {
+	keys := make([]string, 0, len(v.list))
+	for _, kv := range v.list {
+		if !strings.HasPrefix(kv.Key, flashPrefix) {
+			keys = append(keys, kv.Key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 func (v *values) set(key string, value []byte) {

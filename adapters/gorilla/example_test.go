@@ -29,13 +29,13 @@ func Example() {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		session, err := store.Get(r, "app")
 		if err != nil {
-			dynagorilla.Error(w, err)
+			store.Error(w, r, err)
 			return
 		}
 		visits, _ := session.Values["visits"].(int)
 		session.Values["visits"] = visits + 1
 		if err := session.Save(r, w); err != nil {
-			dynagorilla.Error(w, err)
+			store.Error(w, r, err)
 			return
 		}
 		_, _ = fmt.Fprint(w, "visit ", visits+1)

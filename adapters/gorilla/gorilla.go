@@ -3,14 +3,11 @@
 package dynagorilla
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -20,6 +17,8 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/internal/adapterhook"
+	"github.com/dynasession/dynasession/internal/gobvalue"
 )
 
 // A Store is a sessions.Store. [New] returns one. It is safe for concurrent use.
@@ -50,7 +49,7 @@ func New(store *dynasession.Store) *Store {
 }
 
 // Get returns the request's session of that name. It is loaded once. Heed the error: the session is then empty, and cannot be
-// saved. [Error] answers.
+// saved. [Store.Error] answers.
 func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
 	return sessions.GetRegistry(r).Get(s, name)
 }
@@ -89,7 +88,7 @@ func Session(g *sessions.Session) *dynasession.Session {
 }
 
 // Save stores what has changed since Get, and sets the cookie if it is new. With a negative Options.MaxAge it ends the session
-// instead. Call it before the response is written; if it fails, answer with [Error].
+// instead. Call it before the response is written; if it fails, answer with [Store.Error].
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, g *sessions.Session) error {
 	v, ok := s.open.Load(weak.Make(g))
 	if !ok {
@@ -128,25 +127,17 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, g *sessions.Session
 	return nil
 }
 
-// Error answers a request whose session could not be loaded or saved: with 503 and Retry-After if DynamoDB is unavailable,
-// 409 if another request has ended or changed the session, and 500 otherwise.
-func Error(w http.ResponseWriter, err error) {
-	status := http.StatusInternalServerError
-	switch {
-	case errors.Is(err, dynasession.ErrUnavailable), errors.Is(err, dynasession.ErrCredentials), errors.Is(err, dynasession.ErrLocked):
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "1")
-	case errors.Is(err, dynasession.ErrGone), errors.Is(err, dynasession.ErrConflict), errors.Is(err, dynasession.ErrLockLost):
-		status = http.StatusConflict
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, http.StatusText(status), status)
+// Error answers a request whose session could not be loaded or saved, with Config.ErrorHandler of the dynasession.Config: by
+// default with status 503 and Retry-After if DynamoDB is unavailable, 409 if another request has ended or changed the session,
+// and 500 otherwise.
+func (s *Store) Error(w http.ResponseWriter, r *http.Request, err error) {
+	adapterhook.Answer(s.store, w, r, err)
 }
 
 // gobKey begins the stored keys of values whose keys are not strings.
 const gobKey = "_gob."
 
-// encode sets and deletes what differs from what was loaded.
+// encode sets and deletes what differs from what was loaded. Types that are not predeclared need gob.Register.
 func (st *state) encode(g *sessions.Session) error {
 	gone := map[string]bool{}
 	for key := range st.loaded {
@@ -155,21 +146,21 @@ func (st *state) encode(g *sessions.Session) error {
 	for k, v := range g.Values {
 		key, ok := k.(string)
 		if !ok || strings.HasPrefix(key, gobKey) || strings.HasPrefix(key, "_flash.") { // which Session.Keys leaves out
-			raw, err := marshal(k)
+			raw, err := gobvalue.Marshal(k)
 			if err != nil {
-				return err
+				return fmt.Errorf("dynagorilla: a key: %w", err)
 			}
 			key = gobKey + base64.StdEncoding.EncodeToString(raw)
 		}
 		delete(gone, key)
 		if raw, ok := st.loaded[key]; ok {
-			if old, err := unmarshal(raw); err == nil && reflect.DeepEqual(old, v) {
-				continue // gob writes a map in another order each time
+			if gobvalue.Holds(raw, v) {
+				continue
 			}
 		}
-		raw, err := marshal(v)
+		raw, err := gobvalue.Marshal(v)
 		if err != nil {
-			return err
+			return fmt.Errorf("dynagorilla: %w", err)
 		}
 		st.sess.Set(key, raw)
 		st.loaded[key] = raw
@@ -187,7 +178,7 @@ func (st *state) decode(g *sessions.Session) error {
 		if err := st.sess.Decode(key, &raw); err != nil {
 			return err
 		}
-		v, err := unmarshal(raw)
+		v, err := gobvalue.Unmarshal(raw)
 		if err != nil {
 			return fmt.Errorf("dynagorilla: key %q: %w", key, err)
 		}
@@ -195,7 +186,7 @@ func (st *state) decode(g *sessions.Session) error {
 		if text, ok := strings.CutPrefix(key, gobKey); ok {
 			raw, err := base64.StdEncoding.DecodeString(text)
 			if err == nil {
-				k, err = unmarshal(raw)
+				k, err = gobvalue.Unmarshal(raw)
 			}
 			if err != nil {
 				return fmt.Errorf("dynagorilla: a key does not decode: %w", err)
@@ -204,18 +195,4 @@ func (st *state) decode(g *sessions.Session) error {
 		g.Values[k], st.loaded[key] = v, raw
 	}
 	return nil
-}
-
-// marshal encodes a value with its type, as gorilla's own stores do. Types that are not predeclared need gob.Register.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(&v); err != nil {
-		return nil, fmt.Errorf("dynagorilla: a %T: %w", v, err)
-	}
-	return b.Bytes(), nil
-}
-
-func unmarshal(raw []byte) (v any, err error) {
-	err = gob.NewDecoder(bytes.NewReader(raw)).Decode(&v)
-	return v, err
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/gob"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -53,7 +54,7 @@ func app(store *dynagorilla.Store, inside func()) http.Handler {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			g, err := store.Get(r, name)
 			if err != nil {
-				dynagorilla.Error(w, err)
+				store.Error(w, r, err)
 				return
 			}
 			f(w, r, g)
@@ -61,7 +62,7 @@ func app(store *dynagorilla.Store, inside func()) http.Handler {
 	}
 	done := func(w http.ResponseWriter, r *http.Request, g *sessions.Session) {
 		if err := g.Save(r, w); err != nil {
-			dynagorilla.Error(w, err)
+			store.Error(w, r, err)
 			return
 		}
 		stage.Write(w, "done")
@@ -94,7 +95,7 @@ func app(store *dynagorilla.Store, inside func()) http.Handler {
 	get("/stream", func(w http.ResponseWriter, r *http.Request, g *sessions.Session) {
 		g.Values[r.URL.RawQuery] = "v"
 		if err := g.Save(r, w); err != nil {
-			dynagorilla.Error(w, err)
+			store.Error(w, r, err)
 			return
 		}
 		stage.Write(w, "first")
@@ -137,9 +138,11 @@ func (c *client) do(f func(g *sessions.Session)) *httptest.ResponseRecorder {
 	c.t.Helper()
 	c.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g, err := c.store.Get(r, name)
-		require.NoError(c.t, err)
+		if !assert.NoError(c.t, err) {
+			return
+		}
 		f(g)
-		require.NoError(c.t, c.store.Save(r, w, g))
+		assert.NoError(c.t, c.store.Save(r, w, g))
 	})
 	ctx, cancel := context.WithCancel(c.t.Context())
 	defer cancel() // as net/http does
@@ -161,9 +164,7 @@ func TestValues(t *testing.T) {
 		}
 		c.do(func(g *sessions.Session) {
 			assert.True(t, g.IsNew)
-			for k, v := range want {
-				g.Values[k] = v
-			}
+			maps.Copy(g.Values, want)
 		})
 		c.do(func(g *sessions.Session) {
 			assert.False(t, g.IsNew)
@@ -251,12 +252,12 @@ func TestNames(t *testing.T) {
 	store := newStore(stage.NewStore(t, stage.Embedded(t), dynasession.Config{}))
 	br := stage.NewBrowser(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		one, err := store.Get(r, "one")
-		require.NoError(t, err)
+		assert.NoError(t, err)
 		two, err := store.Get(r, "two")
-		require.NoError(t, err)
+		assert.NoError(t, err)
 		if r.URL.Path == "/set" {
 			one.Values["k"], two.Values["k"] = 1, 2
-			require.NoError(t, sessions.Save(r, w))
+			assert.NoError(t, sessions.Save(r, w))
 			return
 		}
 		stage.Write(w, fmt.Sprint(one.Values, two.Values))

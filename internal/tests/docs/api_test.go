@@ -105,6 +105,7 @@ var (
 	_ func(*dynasession.Session) slog.Value             = (*dynasession.Session).LogValue
 	_ func(*dynasession.Session) string                 = (*dynasession.Session).String
 	_ func(dynasession.Info, string, any) error         = dynasession.Info.Decode
+	_ func(dynasession.Info) []string                   = dynasession.Info.Keys
 	_ func(dynasession.Config) string                   = dynasession.Config.String
 	_ func(dynasession.Config) string                   = dynasession.Config.GoString
 	_ func(dynasession.Config) slog.Value               = dynasession.Config.LogValue

@@ -490,6 +490,7 @@ func TestAll(t *testing.T) {
 			delete(users, i.User)
 			var device string
 			require.NoError(t, i.Decode("device", &device))
+			assert.Equal(t, []string{"big", "device"}, i.Keys())
 			assert.Equal(t, "phone"+strings.TrimPrefix(i.User, "user"), device)
 			assert.WithinDuration(t, time.Now(), i.Created, time.Minute)
 		}
@@ -596,6 +597,7 @@ func TestEnd(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, ok, "another session, made again under that id")
 
+		assert.Nil(t, dynasession.Info{}.Keys())
 		require.Error(t, store.End(t.Context(), dynasession.Info{}))
 		other := stage.NewStore(t, b, dynasession.Config{Name: "other"})
 		require.Error(t, other.End(t.Context(), i))
