@@ -64,7 +64,6 @@ func (s *Store) write(ctx context.Context, c *checkout) (_ *result, err error) {
 	for {
 		res, err := a.try(ctx)
 		if err == nil && res == nil {
-			op.conflicts++
 			res, err = a.awaitTry(ctx)
 		}
 		if err != nil || res != nil {
@@ -106,6 +105,7 @@ func (a *attempt) try(ctx context.Context) (*result, error) {
 	}
 	if a.busy = nil; out.Busy || out.Throttled {
 		a.busy = &out
+		a.op.conflicts++
 		return nil, nil
 	}
 	if out.Done() {
@@ -117,7 +117,11 @@ func (a *attempt) try(ctx context.Context) (*result, error) {
 	if a.renew { // no try of it has taken effect, since the old item is there
 		a.renewal, a.lost = nil, false
 	}
-	return a.rebase(out.Item, now)
+	res, err := a.rebase(out.Item, now)
+	if res == nil {
+		a.op.conflicts++
+	}
+	return res, err
 }
 
 // prepare returns the record that the next try stores, its id, and the write that stores it.

@@ -288,8 +288,8 @@ func (*Adapter) stream(t *testing.T, sc *scene) {
 // panics: nothing of a handler that panics is stored.
 func (*Adapter) panics(t *testing.T, sc *scene) {
 	br := sc.browser()
-	resp, err := br.Client.Get(br.URL + "/panic?half") //nolint:noctx // this server is the test's
-	if err == nil {                                    // some frameworks answer
+	resp, err := br.Client.Get(br.URL + "/panic?half")
+	if err == nil { // some frameworks answer
 		_ = resp.Body.Close()
 		assert.Equal(t, http.StatusInternalServerError, resp.StatusCode)
 	}
