@@ -27,7 +27,7 @@ type SweepOptions struct {
 	// MaxLifetime also deletes sessions that have not been used for so long; fractions of a second are dropped.
 	// 0 deletes only what has expired.
 	MaxLifetime time.Duration
-	// DryRun counts and deletes nothing.
+	// DryRun counts and deletes nothing. The WriteUnits of its stats are those that the deletes would take.
 	DryRun bool
 	// Segments is how many parts of the table are scanned in parallel, at most 1,000,000. 0 means 1.
 	Segments int
@@ -146,7 +146,7 @@ func (sw *sweep) page(ctx context.Context, at protocol.Cursor, segment, segments
 	err = sw.call(ctx, func(ctx context.Context, stats *protocol.Stats) error {
 		ctx, cancel := s.oneCall(ctx)
 		defer cancel()
-		page, err = s.table.Scan(ctx, stats, at, segment, segments, cut, s.cfg.ForeignWriters)
+		page, err = s.table.Scan(ctx, stats, at, segment, segments, cut, s.cfg.ForeignWriters, sw.opts.DryRun)
 		return err
 	})
 	if err == nil {
@@ -180,14 +180,29 @@ func (sw *sweep) item(ctx context.Context, r *protocol.Record, now int64) (expir
 		return sw.stub(ctx, r)
 	}
 	cut, unused, dead := sw.judge(r, now)
-	if !dead || sw.opts.DryRun {
-		return dead && !r.Tombstone, false, nil
+	switch {
+	case !dead:
+		return false, false, nil
+	case sw.opts.DryRun:
+		sw.predict(r)
+		return !r.Tombstone, false, nil
 	}
 	deleted, err = sw.write(ctx, protocol.DeleteSeen(r, cut, unused))
 	if r.Tombstone { // which is no session
 		return false, false, err
 	}
 	return true, deleted, err
+}
+
+// predict counts the units that deleting r would take: those of its size and, if the user index has it, one more.
+func (sw *sweep) predict(r *protocol.Record) {
+	n := protocol.WriteUnits(r.Size(protocol.Columns(sw.store.cfg.Attributes)))
+	if sw.store.cfg.UserIndex != "" && r.Meta.User != "" {
+		n++
+	}
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	sw.stats.WriteUnits += float64(n)
 }
 
 // stub sets an end on the lock of a stub, or deletes the stub if that end has come.
@@ -199,6 +214,7 @@ func (sw *sweep) stub(ctx context.Context, r *protocol.Record) (expired, deleted
 	case r.Lock == 0, bounded && !expired, !s.cfg.ForeignWriters, !s.keys.owns(r.Key):
 		return false, false, nil
 	case sw.opts.DryRun:
+		sw.predict(r)
 	case expired:
 		deleted, err = sw.write(ctx, protocol.DeleteStub(r))
 	default:
@@ -259,7 +275,10 @@ func (sw *sweep) pace(ctx context.Context) error {
 		return err
 	}
 	sw.mu.Lock()
-	spent := sw.stats.ReadUnits + sw.stats.WriteUnits
+	spent := sw.stats.ReadUnits
+	if !sw.opts.DryRun {
+		spent += sw.stats.WriteUnits
+	}
 	sw.mu.Unlock()
 	due := sw.began.Add(time.Duration(spent / sw.opts.UnitsPerSecond * float64(time.Second)))
 	return pause.For(ctx, due.Sub(sw.store.now()))

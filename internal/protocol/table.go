@@ -388,8 +388,8 @@ type Page struct {
 }
 
 // Scan reads one page of the items whose expiry is before cut, and, with stubs, of what PHP leaves that locks a new id and
-// dies.
-func (t *Table) Scan(ctx context.Context, stats *Stats, from Cursor, segment, segments int, cut int64, stubs bool) (Page, error) {
+// dies. The items come without data unless whole is true; both cost the same.
+func (t *Table) Scan(ctx context.Context, stats *Stats, from Cursor, segment, segments int, cut int64, stubs, whole bool) (Page, error) {
 	const projection = "#i, #e, #r, #u, #n, #b, #a, #l, #mv"
 	filter := "#e < :cut"
 	if stubs {
@@ -397,10 +397,12 @@ func (t *Table) Scan(ctx context.Context, stats *Stats, from Cursor, segment, se
 	}
 	in := &dynamodb.ScanInput{
 		FilterExpression:          &filter,
-		ProjectionExpression:      aws.String(projection),
-		ExpressionAttributeNames:  t.namesIn(filter, projection),
+		ExpressionAttributeNames:  t.namesIn(filter),
 		ExpressionAttributeValues: map[string]types.AttributeValue{":cut": numberValue(cut)},
 		ExclusiveStartKey:         from,
+	}
+	if !whole {
+		in.ProjectionExpression, in.ExpressionAttributeNames = aws.String(projection), t.namesIn(filter, projection)
 	}
 	if segments > 1 {
 		in.Segment, in.TotalSegments = aws.Int32(int32(segment)), aws.Int32(int32(segments))

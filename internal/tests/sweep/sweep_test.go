@@ -674,3 +674,38 @@ func TestSweepOnATombstone(t *testing.T) {
 		assert.Len(c.T, stage.Tombstones(c.T, c.Backend, c.Table), 1)
 	})
 }
+
+// TestSweepPredicts checks that a dry run knows the units that the sweep then takes.
+func TestSweepPredicts(t *testing.T) {
+	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
+		table := stage.NewTable()
+		store := stage.NewStore(t, b, dynasession.Config{Table: table, NoCompression: true})
+		for i := range 30 {
+			sess, err := store.Start(t.Context())
+			require.NoError(t, err)
+			sess.Set("data", strings.Repeat("x", 200*i))
+			if i%3 == 0 {
+				sess.SetUser(fmt.Sprint("user", i))
+			}
+			require.NoError(t, sess.Save(t.Context()))
+			if i%5 == 0 {
+				sess.Renew() // leaves a tombstone
+				require.NoError(t, sess.Save(t.Context()))
+			}
+		}
+		for _, item := range stage.AllItems(t, b, table) {
+			item["expires"] = stage.In(-time.Hour)
+			stage.PutItem(t, b, table, item)
+		}
+		dry, err := store.Sweep(t.Context(), dynasession.SweepOptions{DryRun: true})
+		require.NoError(t, err)
+		assert.Len(t, stage.AllItems(t, b, table), 36)
+		done, err := store.Sweep(t.Context(), dynasession.SweepOptions{})
+		require.NoError(t, err)
+		assert.Empty(t, stage.AllItems(t, b, table))
+		assert.Equal(t, 30, dry.Expired)
+		assert.Equal(t, 30, done.Deleted)
+		assert.InEpsilon(t, done.WriteUnits, dry.WriteUnits, 0.05)
+		assert.InDelta(t, done.ReadUnits, dry.ReadUnits, 0.5)
+	})
+}
