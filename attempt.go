@@ -27,7 +27,7 @@ type attempt struct {
 	base     *protocol.Record
 	vals     values // base's, with the changes on top
 
-	firstUnacked int64             // the rev of the first try, also of the saves before it, that got no answer; or allAcked
+	firstUnacked int64             // the rev that the first unanswered try was made on, of this save or one before it; or allAcked
 	lost         bool              // a try of this save got no answer
 	busy         *protocol.Outcome // of the last try, if it said nothing of the item
 	renewal      *renewal
@@ -235,8 +235,8 @@ func (a *attempt) remember(err error) {
 	}
 }
 
-// joinQueue waits for the other saves of this process that merge onto the item, and goes on from what the last of them has
-// stored. That may be outdated, and the condition decides; but it saves the writes that would be refused.
+// joinQueue waits for the other saves of this process that merge onto the item. It then starts from what the last of them
+// stored, so that most tries are not refused. Other processes may have written the item since; the condition finds that out.
 func (a *attempt) joinQueue(ctx context.Context) (*result, error) {
 	key, queue := a.base.Key, &a.store.merges
 	turn, leave := queue.Join(key)

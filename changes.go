@@ -15,10 +15,9 @@ type update func(old []byte) ([]byte, error)
 type changeOp int
 
 const (
-	// What is stored stays, except for what updates change.
-	opKeep changeOp = iota // what is stored stays, as far as updates do not change it
-	opPut
-	opDrop
+	opKeep changeOp = iota // keeps the stored value, and runs updates on it
+	opPut                  // sets value
+	opDrop                 // deletes the key
 )
 
 // change is what a request did to one key.
@@ -29,7 +28,7 @@ type change struct {
 	updates   []update // of opKeep
 	loaded    []byte   // what was there before the first change; nil: nothing
 	popped    bool     // the save holds only while the table still has what was loaded
-	redundant bool     // it changes nothing of what was loaded, but may of what a merge finds
+	redundant bool     // it sets the value that was loaded: it does not cause a write, but is part of one
 	err       error    // of encoding; fails the save until the key is set or deleted again
 }
 
@@ -81,12 +80,12 @@ func runUpdates(updates []update, value []byte) ([]byte, error) {
 func (c change) then(next change) change {
 	switch {
 	case next.op != opKeep || next.err != nil:
-		// A pop of what this request itself has put takes nothing out of the table; but after
-		// a value that did not encode, or that is the stored one, that one still shows.
+		// If this request itself put the value that it pops, no other request can have popped it, and nothing is
+		// compared. If the put did not encode, or put the stored value, the stored value was popped.
 		next.popped = c.popped || next.popped && (c.op == opKeep || c.err != nil || c.redundant)
 		next.loaded = c.loaded
 		next.redundant = next.redundant && c.redundant
-		if c.popped && next.err == nil { // what was popped was another's: no later Set mends that
+		if c.popped && next.err == nil { // the stored value was popped and must still be compared: a later Set does not change that
 			next.err = c.err
 		}
 		return next

@@ -40,7 +40,8 @@ var (
 	ErrLockLost = errors.New("dynasession: the session's lock is another's, or was removed")
 
 	// ErrTooLarge means that the item would pass DynamoDB's limit of 400 KB (Amazon DynamoDB Developer Guide,
-	// "Quotas", Item size). Nothing of it was saved; a Destroy before it was done.
+	// "Quotas", Item size). Nothing was saved, except that a session
+	// that the request had destroyed before was ended.
 	ErrTooLarge = errors.New("dynasession: the session is too large for one item")
 
 	// ErrInvalidID means that the id does not have the form of the ids that this store makes or accepts. Nothing

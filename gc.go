@@ -155,8 +155,8 @@ func (sw *sweep) page(ctx context.Context, at protocol.Cursor, segment, segments
 	return page, err
 }
 
-// judge reports whether r is to be deleted, and before which expiry it must still be when it is. unused says that it
-// has not expired.
+// judge reports whether r must be deleted. The delete has the condition that the expiry is still before cut. unused reports
+// whether r has not expired, and nobody has used it for MaxLifetime.
 func (sw *sweep) judge(r *protocol.Record, now int64) (cut int64, unused, dead bool) {
 	s := sw.store
 	if !s.keys.owns(r.Key) {

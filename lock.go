@@ -10,8 +10,8 @@ import (
 	"github.com/dynasession/dynasession/internal/protocol"
 )
 
-// contendedFor is how long this process looks before it tries to take a lock that another process held: a try that is
-// refused is billed as a write.
+// contendedFor is how long this process remembers that another process held a lock. Meanwhile it reads the item before it
+// tries to take the lock, since a try that is refused is billed as a write.
 const contendedFor = time.Second
 
 // lease is a lock that this process has taken.

@@ -128,7 +128,7 @@ func (c *checkout) planNew(l protocol.Rules, now int64, headersSent bool) (step,
 	return stepCreate, nil
 }
 
-// planGhost is plan for a ghost, which may do nothing but sign in: see ghost.go.
+// planGhost is plan for a ghost, which may do nothing but sign in: see ghostSignIn.
 func (c *checkout) planGhost(l protocol.Rules, now int64, headersSent bool) (step, error) {
 	switch {
 	case !c.any() && c.remember == nil:

@@ -303,7 +303,8 @@ func (s *Store) follow(ctx context.Context, key, creation string, loaded bool) (
 }
 
 // UpdateTimestamp extends the idle time of a live session, whatever TouchAfter says. It creates nothing. Errors:
-// [ErrNotFound] if there is no session; [ErrNotFound] and [ErrInvalidID] if id has the wrong form; [ErrUnavailable],
+// [ErrNotFound] if there is no session; [ErrNotFound] and [ErrInvalidID] if id has the wrong form; [ErrConflict] if other
+// requests were faster each time; [ErrCorrupt] if an attribute of the item has a wrong type; [ErrUnavailable],
 // [ErrCredentials], [ErrTable]. PHP has it in SessionUpdateTimestampHandlerInterface.
 func (s *Store) UpdateTimestamp(ctx context.Context, id string) (err error) {
 	key, err := s.keyOf(id)
@@ -354,6 +355,3 @@ func (s *Store) keyOf(id string) (string, error) {
 func (s *Store) notFound(key string) error {
 	return fmt.Errorf("%w: %s", ErrNotFound, s.keys.ref(key))
 }
-
-// errBinary is about data that PHP could not read: it would find a binary attribute where all others are strings, and
-// could no longer change the session.

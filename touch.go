@@ -60,8 +60,9 @@ func (s *Store) restTouches(ctx context.Context, key string, err error) {
 	s.log(ctx).WarnContext(ctx, "dynasession: extending a session failed; no session is extended for a while", "session", s.keys.ref(key), "rest", touchRest, "error", err)
 }
 
-// touch moves the expiry of r to next's, with one call. It reports whether it has. If it was refused, the session was
-// touched, ended or destroyed meanwhile, and there is nothing to do.
+// touch moves the expiry of r to next's, with one call. It reports whether it has. If it was refused, another
+// request has touched, renewed, limited, written or ended the session meanwhile, and there is nothing to do: section 2 of
+// internal/protocol/README.md has the conditions of TOUCH, and why.
 func (s *Store) touch(ctx context.Context, r, next *protocol.Record, now int64) bool {
 	short, cancel := context.WithTimeout(ctx, s.cfg.Timeout/touchShare)
 	defer cancel()

@@ -154,6 +154,7 @@ func split(codec Codec, data []byte) (values, error) {
 	return newValues(list), nil
 }
 
+// errBinary reports data that PHP could not read: PHP would find a binary attribute where all others are strings.
 var errBinary = errors.New("dynasession: the session's data is not UTF-8, and with ForeignWriters it is stored as a string: set Config.BinaryData, in PHP too, or store no such bytes")
 
 var errBadType = errors.New("the data attribute is neither a string nor binary")

@@ -123,8 +123,8 @@ func dataValue(r *Record) types.AttributeValue {
 	return textValue(string(r.Data))
 }
 
-// Record reads an item; nil for an empty one. An attribute of another type than this package writes counts as absent,
-// except Data, which then cannot be read, and Lock.
+// Record reads an item; nil for an empty one. An attribute of another type than this package writes counts as absent, with
+// three exceptions: Data then sets BadType, a lock counts as held, and moved still makes a tombstone.
 func (c Columns) Record(item map[string]types.AttributeValue) *Record {
 	if len(item) == 0 {
 		return nil

@@ -103,8 +103,8 @@ func (l Rules) TooFar(r *Record, now int64) bool {
 // An Extension is an expiry that a write sets.
 type Extension struct {
 	Expires int64
-	Forward bool  // the write must not move the stored expiry back
-	Lowers  int64 // with Forward, the one stored expiry that the write may lower; 0 for none
+	Forward bool  // the write is refused if the stored expiry is later
+	Lowers  int64 // with Forward: a stored expiry of exactly this value may be lowered all the same; 0 for none
 }
 
 // Extend returns the expiry that a use of r at now sets, when the session then has m. A server with a slow clock must not

@@ -386,7 +386,8 @@ func Release(l *Lease) Write {
 	return w
 }
 
-// ReleaseTouching is Release and Touch in one.
+// ReleaseTouching gives up a lock and moves the expiry, in one write. The lock takes the place of Touch's condition that the
+// item is the same session.
 func ReleaseTouching(l *Lease, base, next *Record, now int64) Write {
 	w := touch(base, next, now)
 	w.remove = append(w.remove, "#l", "#h")
