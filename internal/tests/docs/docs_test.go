@@ -139,6 +139,25 @@ func TestNoHiddenInputs(t *testing.T) {
 	}
 }
 
+// TestREADMENamesTests checks that the tests in README.md's table of what the library works with, and in the documents of the
+// adapters, exist.
+func TestREADMENamesTests(t *testing.T) {
+	_, tests := goSources(t)
+	files, err := filepath.Glob("adapters/*/README.md")
+	require.NoError(t, err)
+	require.Len(t, files, 5)
+	names := 0
+	for _, name := range append(files, "README.md") {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, m := range regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1) {
+			assert.Contains(t, tests, "func "+m[1]+"(", name)
+			names++
+		}
+	}
+	assert.Greater(t, names, 15)
+}
+
 // goSources returns the text of all files of the module: the code, and the tests.
 func goSources(t *testing.T) (code, tests string) {
 	t.Helper()

@@ -134,6 +134,9 @@ func TestPHP(t *testing.T) {
 func TestREADMERuns(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
+	more, err := os.ReadFile("docs/testing.md")
+	require.NoError(t, err)
+	text = append(text, more...)
 	var blocks []string
 	for _, m := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		blocks = append(blocks, m[1])

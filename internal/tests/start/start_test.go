@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
 	"github.com/dynasession/dynasession/internal/tests/stage"
 )
 
@@ -601,5 +602,35 @@ func TestEnd(t *testing.T) {
 		require.Error(t, store.End(t.Context(), dynasession.Info{}))
 		other := stage.NewStore(t, b, dynasession.Config{Name: "other"})
 		require.Error(t, other.End(t.Context(), i))
+	})
+}
+
+// fatal is a test that fails in place of this one.
+type fatal struct {
+	*testing.T
+	text string
+}
+
+func (f *fatal) Fatalf(format string, args ...any) { f.text = fmt.Sprintf(format, args...) }
+
+// TestSignedIn checks the cookie that dynamotest makes for the tests of others.
+func TestSignedIn(t *testing.T) {
+	stage.EachPolicy(t, func(t *testing.T, b *stage.Backend, policy dynasession.Concurrency) {
+		sc := stage.EmptyScene(t, b, dynasession.Config{Concurrency: policy})
+		cookie := dynamotest.SignedIn(t, sc.Store.Start, "alice", map[string]any{"cart": []string{"tea"}})
+		sc.Jar.SetCookies(stage.Origin, []*http.Cookie{cookie})
+		assert.Equal(t, "cart alice", sc.OK("/read"))
+		anonymous := dynamotest.SignedIn(t, sc.Store.Start, "", map[string]any{"k": 1})
+		sc.Jar.SetCookies(stage.Origin, []*http.Cookie{anonymous})
+		assert.Equal(t, "k", sc.OK("/read"))
+
+		f := &fatal{T: t}
+		assert.Nil(t, dynamotest.SignedIn(f, sc.Store.Start, "alice", map[string]any{"f": func() {}}))
+		assert.Contains(t, f.text, "saving")
+		b.Calls.Intercept(func(*stage.Call) (*http.Response, error) { return nil, stage.ErrReset })
+		f = &fatal{T: t}
+		assert.Nil(t, dynamotest.SignedIn(f, sc.Store.Start, "alice", nil))
+		assert.NotEmpty(t, f.text)
+		b.Calls.Intercept(nil)
 	})
 }
