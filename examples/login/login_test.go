@@ -30,11 +30,12 @@ func open(t *testing.T) (http.Handler, *dynamotest.Server) {
 	t.Helper()
 	db := dynamotest.NewServer()
 	t.Cleanup(db.Close)
-	store, err := dynasession.New(db.Client(), dynasession.Config{UserIndex: "by-user", ErrorHandler: sorry})
+	j := new(journal)
+	store, err := dynasession.New(db.Client(j.watch), dynasession.Config{UserIndex: "by-user", ErrorHandler: sorry, Observer: j.observe})
 	require.NoError(t, err)
 	require.NoError(t, store.CreateTable(t.Context()))
 	db.ResetCalls()
-	return handler(store), db
+	return handler(store, j), db
 }
 
 // browser sends requests and keeps the session cookie, as one browser does.
@@ -81,7 +82,7 @@ func (b *browser) signIn(t *testing.T, name string) {
 	t.Helper()
 	status, location := b.post("/signin", url.Values{"name": {name}, "password": {password}})
 	require.Equal(t, http.StatusSeeOther, status)
-	require.Equal(t, "/", location)
+	require.Contains(t, []string{"/", "/?at=pay"}, location)
 	require.Contains(t, b.get("/"), "Hello, <b>"+name+"</b>")
 }
 
@@ -224,7 +225,9 @@ func TestPay(t *testing.T) {
 		require.Contains(t, b.get("/signin"), "Please sign in before you pay.")
 
 		before := b.cookie.Value
-		b.signIn(t, "ann")
+		_, location = b.post("/signin", url.Values{"name": {"ann"}, "password": {password}})
+		require.Equal(t, "/?at=pay", location, "back to where the user was")
+		require.Regexp(t, `<button class="wide" autofocus>Pay`, b.get(location))
 		require.NotEqual(t, before, b.cookie.Value)
 		_, location = b.post("/pay", nil)
 		require.Equal(t, "/", location)
@@ -328,8 +331,10 @@ func TestSignOut(t *testing.T) {
 		b.signIn(t, "ann")
 		stolen := &browser{shop: h, cookie: b.cookie}
 		_, location := b.post("/signout", nil)
-		require.Equal(t, "/", location)
+		require.Equal(t, "/?signed=out", location)
 		require.Nil(t, b.cookie)
+		require.Contains(t, b.get(location), "You are signed out.")
+		require.Nil(t, b.cookie, "the message needs no session")
 		require.NotContains(t, stolen.get("/"), "ann")
 	})
 }
@@ -371,14 +376,14 @@ func TestOpenStore(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "")
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	_, err := openStore(t.Context(), true, false)
+	_, err := openStore(t.Context(), true, false, new(journal))
 	require.ErrorIs(t, err, dynasession.ErrTable)
-	_, err = openStore(t.Context(), true, true)
+	_, err = openStore(t.Context(), true, true, new(journal))
 	require.NoError(t, err)
-	_, err = openStore(t.Context(), true, false)
+	_, err = openStore(t.Context(), true, false, new(journal))
 	require.NoError(t, err)
 	asked := len(db.Calls())
-	_, err = openStore(t.Context(), false, false)
+	_, err = openStore(t.Context(), false, false, new(journal))
 	require.NoError(t, err, "the machine's AWS settings do not matter")
 	require.Len(t, db.Calls(), asked)
 }
@@ -394,4 +399,72 @@ func TestDeviceName(t *testing.T) {
 	} {
 		require.Equal(t, want, deviceName(agent))
 	}
+}
+
+// TestFocus checks that a page begins where the user was, and not at the top.
+func TestFocus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		for _, step := range []struct{ do, location, label string }{
+			{"add", "/?at=add-assam", "Add Assam to the cart"}, {"more", "/?at=more-assam", "Add one Assam"},
+			{"remove", "/?at=remove-assam", "Remove one Assam"}, {"remove", "/?at=add-assam", "Add Assam to the cart"},
+		} {
+			_, location := b.post("/cart", url.Values{"tea": {"assam"}, "do": {step.do}})
+			require.Equal(t, step.location, location)
+			page := b.get(location)
+			require.Equal(t, 1, strings.Count(page, "autofocus"))
+			require.Contains(t, page, `aria-label="`+step.label+`" autofocus`)
+		}
+	})
+}
+
+// TestPanel checks what the shop says about its last requests.
+func TestPanel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b, stranger := &browser{shop: h}, &browser{shop: h}
+		require.NotContains(t, b.get("/"), "What just happened")
+		b.add(t, "assam")
+		stranger.add(t, "sencha")
+		page := b.get("/")
+		require.Contains(t, page, "What just happened")
+		require.Contains(t, page, "<p>PutItem<br>units read 0, written 1: $0.625 a million</p>")
+		require.Equal(t, 1, strings.Count(page, "<code>POST /cart"), "another's requests do not show")
+		b.signIn(t, "ann")
+		page = b.get("/")
+		require.Contains(t, page, `<code>POST /signin</code> <span class="badge">new id</span>`)
+		require.Contains(t, page, "GetItem, TransactWriteItems")
+		require.Contains(t, page, "<code>POST /cart", "from before the sign-in")
+
+		slow := *b
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, location := slow.post("/cart", url.Values{"tea": {"oolong"}, "do": {"add"}, "slow": {"1"}})
+			require.Equal(t, "/?at=add-oolong&slow=1", location)
+		}()
+		time.Sleep(time.Second)
+		b.add(t, "rooibos")
+		<-done
+		page = b.get("/?slow=1")
+		require.Contains(t, page, "merged with another request")
+		require.Contains(t, page, `name="slow" value="1"`)
+		for _, tea := range []string{"assam", "oolong", "rooibos"} {
+			require.Contains(t, page, `id="count-`+tea+`">1<`)
+		}
+		require.Contains(t, b.get("/tabs"), `<iframe src="/?slow=1"`)
+	})
+}
+
+// TestEnded checks what a browser reads whose session is over.
+func TestEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := open(t)
+		b := &browser{shop: h}
+		require.NotContains(t, b.get("/"), "Your session is over")
+		b.add(t, "assam")
+		time.Sleep(2 * time.Hour)
+		require.Contains(t, b.get("/"), "Your session is over")
+	})
 }

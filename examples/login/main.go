@@ -1,6 +1,7 @@
 // Login is a small tea shop that shows what sessions are for: a cart that two tabs may change at
 // once, messages that are shown once, signing in, a list of the user's devices, and signing out on one
-// device or on all. All state is in the session, so any number of copies can run on one table. Login
+// device or on all. A panel shows what the last requests did in DynamoDB, and /tabs shows two tabs whose
+// changes are merged. All state is in the session, so any number of copies can run on one table. Login
 // needs no AWS account, unless -aws is given or DYNASESSION_TABLE is set.
 package main
 
@@ -12,6 +13,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -41,7 +43,8 @@ func main() {
 func run(addr string, aws, create bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	store, err := openStore(ctx, aws, create)
+	j := new(journal)
+	store, err := openStore(ctx, aws, create, j)
 	if err != nil {
 		return err
 	}
@@ -53,7 +56,7 @@ func run(addr string, aws, create bool) error {
 	fmt.Printf("Listening on http://%s:%d\n", cmp.Or(host, "localhost"), ln.Addr().(*net.TCPAddr).Port)
 
 	srv := &http.Server{
-		Handler:           handler(store),
+		Handler:           handler(store, j),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -71,12 +74,16 @@ func run(addr string, aws, create bool) error {
 	return srv.Shutdown(ctx) // waits until running requests are done
 }
 
-type shop struct{ store *dynasession.Store }
+type shop struct {
+	store   *dynasession.Store
+	journal *journal
+}
 
-func handler(store *dynasession.Store) http.Handler {
-	s := shop{store}
+func handler(store *dynasession.Store, j *journal) http.Handler {
+	s := shop{store, j}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.home)
+	mux.HandleFunc("GET /tabs", s.tabs)
 	mux.HandleFunc("POST /cart", s.cart)
 	mux.HandleFunc("POST /pay", s.pay)
 	mux.HandleFunc("GET /signin", s.signInPage)
@@ -85,7 +92,7 @@ func handler(store *dynasession.Store) http.Handler {
 	mux.HandleFunc("GET /devices", s.devices)
 	mux.HandleFunc("POST /devices/signout", s.signOutDevices)
 	mux.HandleFunc("GET /style.css", style) // never calls Load, so it costs no call to DynamoDB
-	return http.NewCrossOriginProtection().Handler(store.Middleware(mux))
+	return http.NewCrossOriginProtection().Handler(j.begin(store.Middleware(j.end(mux))))
 }
 
 func (s shop) home(w http.ResponseWriter, r *http.Request) {
@@ -94,8 +101,35 @@ func (s shop) home(w http.ResponseWriter, r *http.Request) {
 		return // the middleware responds with the error, here and below
 	}
 	cart, _ := dynasession.Get[map[string]int](sess, "cart")
-	show(w, http.StatusOK, "shop", sess, view{Cart: newCart(cart)})
+	show(w, http.StatusOK, "shop", sess, view{
+		Cart: newCart(cart), At: r.FormValue("at"), Slow: r.FormValue("slow") != "",
+		SignedOut: r.FormValue("signed") == "out" && sess.User() == "", Happened: s.journal.panel(sess.Ref()),
+	})
 }
+
+// tabs shows the shop in two frames, one of which is slow.
+func (s shop) tabs(w http.ResponseWriter, r *http.Request) {
+	sess, err := dynasession.Load(r.Context())
+	if err != nil {
+		return
+	}
+	if sess.IsNew() {
+		sess.Set("tabs", true) // two first requests at once would start two sessions
+	}
+	render(w, http.StatusOK, "tabs", view{})
+}
+
+// back returns the address of the shop, with the focus where it was: without scripts, the browser would begin at the top.
+func back(r *http.Request, at string) string {
+	query := url.Values{"at": {at}}
+	if r.FormValue("slow") != "" {
+		query.Set("slow", "1")
+	}
+	return "/?" + query.Encode()
+}
+
+// slowness is how long a change takes in a slow tab, between reading the session and saving it.
+const slowness = 3 * time.Second
 
 // cart adds a tea to the cart, or removes one.
 func (s shop) cart(w http.ResponseWriter, r *http.Request) {
@@ -104,13 +138,16 @@ func (s shop) cart(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "We have no such tea.", http.StatusBadRequest)
 		return
 	}
-	tea, by := shelf[i], -1
-	if r.FormValue("do") == "add" {
+	tea, by, do := shelf[i], -1, r.FormValue("do")
+	if do != "remove" {
 		by = 1
 	}
 	sess, err := dynasession.Load(r.Context())
 	if err != nil {
 		return
+	}
+	if r.FormValue("slow") != "" {
+		time.Sleep(slowness)
 	}
 	// If another tab has changed the cart in the meantime, the function runs again on the new cart.
 	dynasession.Update(sess, "cart", func(cart map[string]int) map[string]int {
@@ -125,7 +162,10 @@ func (s shop) cart(w http.ResponseWriter, r *http.Request) {
 	if by > 0 {
 		sess.AddFlash(tea.Name + " is in your cart.")
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	if n, _ := dynasession.Get[map[string]int](sess, "cart"); n[tea.ID] == 0 {
+		do = "add" // the other buttons are gone with the last one
+	}
+	http.Redirect(w, r, back(r, do+"-"+tea.ID), http.StatusSeeOther)
 }
 
 // pay requires a recent sign-in.
@@ -136,6 +176,7 @@ func (s shop) pay(w http.ResponseWriter, r *http.Request) {
 	}
 	if time.Since(sess.AuthTime()) > freshFor { // also true if nobody is signed in
 		sess.AddFlash("Please sign in before you pay. We ask again after ten minutes.")
+		sess.Set("paying", true) // signIn comes back here
 		http.Redirect(w, r, "/signin", http.StatusSeeOther)
 		return
 	}
@@ -165,16 +206,19 @@ func (s shop) signIn(w http.ResponseWriter, r *http.Request) {
 		show(w, http.StatusUnprocessableEntity, "signin", sess, view{Name: name, Refused: true})
 		return
 	}
-	if sess.User() != "" && sess.User() != name {
-		sess.Destroy() // the session is another user's; the calls below start a new one
-	}
-	sess.SetUser(name) // also changes the session's id, so that an id from before the sign-in is useless
+	paying, _ := dynasession.Pop[bool](sess, "paying")
+	sess.SetUser(name) // also changes the id, so that an id from before the sign-in is useless, and drops another user's values
 	remember := r.FormValue("remember") != ""
 	if remember {
 		sess.Remember(rememberMe)
 	}
 	sess.Set("device", device{deviceName(r.UserAgent()), remember})
 	sess.AddFlash("Welcome, " + name + ".")
+	if paying {
+		sess.AddFlash("Now you can pay.")
+		http.Redirect(w, r, back(r, "pay"), http.StatusSeeOther)
+		return
+	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
@@ -184,7 +228,7 @@ func (s shop) signOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sess.Destroy()
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, "/?signed=out", http.StatusSeeOther) // a message in the session would start a new one
 }
 
 func (s shop) devices(w http.ResponseWriter, r *http.Request) {

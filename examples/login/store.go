@@ -16,13 +16,14 @@ import (
 )
 
 // openStore opens the store. It uses the embedded DynamoDB unless the user asked for DynamoDB in AWS.
-func openStore(ctx context.Context, aws, create bool) (*dynasession.Store, error) {
+func openStore(ctx context.Context, aws, create bool, j *journal) (*dynasession.Store, error) {
 	cfg, err := dynasession.ConfigFromEnv()
 	if err != nil {
 		return nil, err
 	}
 	cfg.UserIndex = cmp.Or(cfg.UserIndex, "by-user") // for the page "Your devices"
 	cfg.ErrorHandler = sorry
+	cfg.Observer = j.observe
 	cfg.Cookie.Insecure = true // browsers drop Secure cookies over plain HTTP; remove this line behind TLS
 
 	var client *dynamodb.Client
@@ -37,7 +38,7 @@ func openStore(ctx context.Context, aws, create bool) (*dynasession.Store, error
 		fmt.Printf("Running on the table %q of DynamoDB in AWS. The flag -create-table creates it.\n",
 			cmp.Or(cfg.Table, dynasession.DefaultTable))
 	}
-	store, err := dynasession.New(client, cfg)
+	store, err := dynasession.New(dynamodb.New(client.Options(), j.watch), cfg)
 	if err != nil {
 		return nil, err
 	}

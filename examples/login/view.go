@@ -22,7 +22,12 @@ type view struct {
 	User    string
 	Flashes []string
 
-	Cart cart // home
+	Cart      cart   // home
+	At        string // the id of the button that has the focus
+	Slow      bool   // every change takes a while
+	Ended     bool   // the session that the browser came with is over
+	SignedOut bool
+	Happened  []happened
 
 	Name    string // signin
 	Refused bool
@@ -35,14 +40,14 @@ type view struct {
 // show responds with a page. It takes the flash messages out of the session, which is saved before the
 // first byte of the response.
 func show(w http.ResponseWriter, status int, page string, sess *dynasession.Session, v view) {
-	v.User, v.Flashes = sess.User(), dynasession.Flashes[string](sess)
+	v.User, v.Flashes, v.Ended = sess.User(), dynasession.Flashes[string](sess), sess.Ended()
 	render(w, status, page, v)
 }
 
 func render(w http.ResponseWriter, status int, page string, v view) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'")
 	h.Set("Cache-Control", "no-store") // the back button must show nothing after signing out
 	w.WriteHeader(status)
 	if err := pages.ExecuteTemplate(w, page, v); err != nil {
