@@ -28,6 +28,9 @@ import (
 // after its time. To upgrade a connection by Hijack, call Session.Save and then send the lines of w.Header(): a new cookie is
 // among them.
 //
+// Handlers must write through the w that they get, or a writer around it. A framework that keeps the writer below would send
+// the response without the cookie; gin does, and has an adapter in adapters/gin.
+//
 // ErrorHandler answers without the headers that next has set. So put what sets headers for every answer, CORS and HSTS for
 // instance, around this middleware.
 //

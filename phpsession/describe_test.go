@@ -15,7 +15,7 @@ import (
 	"github.com/dynasession/dynasession/phpsession"
 )
 
-// describer tells a session as testdata/php-codec.json and testdata/describe.php do: with the
+// describer describes a session as testdata/php-codec.json and testdata/describe.php do: with the
 // places that share a reference or an object.
 type describer struct {
 	places map[*phpsession.Value]int // how many there are
@@ -155,7 +155,7 @@ func (d *describer) member(p phpsession.Pair) any {
 	return out
 }
 
-// described drops from a description what is told twice, and what NaNs have of their own.
+// described drops from a description what it says twice, and the bits of NaNs.
 func described(x any) any {
 	switch x := x.(type) {
 	case []any:

@@ -56,7 +56,7 @@ func TestReferencesToMuch(t *testing.T) {
 			switch into.(type) {
 			case *phpsession.Value, **phpsession.Value, *phpsession.Array, *[][]*phpsession.Value:
 			case *[]map[any]skips, *[]map[any]map[any]skips:
-				// Nothing is kept, so that memory tells nothing: what is skipped counts.
+				// Nothing is kept, so memory cannot be compared: count what is skipped.
 				if strings.HasPrefix(name, "a large array") {
 					require.ErrorContains(t, err, "references make the value much larger than its data", "%s into a %T", name, into)
 				}

@@ -195,7 +195,7 @@ func TestLookupIsCakes(t *testing.T) {
 	}
 }
 
-// TestRound: sessions that PHP makes and stores, of which a request of Go changes one key, and then one of PHP another.
+// TestRound lets PHP make sessions, Go change one key, and PHP then change another.
 func TestRound(t *testing.T) {
 	const sessions = 400 // in each format
 	for handler, codec := range codecs {

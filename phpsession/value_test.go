@@ -178,7 +178,7 @@ func TestByValue(t *testing.T) {
 	assert.Equal(t, `a:0:{}`, again)
 }
 
-// TestMarshalOwnObject: a reference to the value itself, which is an object, stays one for who encodes the Value that was
+// TestMarshalOwnObject: a reference to the value itself, which is an object, stays a reference when the Value is encoded that was
 // decoded. A copy is another Value, in which there is a handle of the object.
 func TestMarshalOwnObject(t *testing.T) {
 	const reference, handle = `O:8:"stdClass":1:{s:1:"p";R:1;}`, `O:8:"stdClass":1:{s:1:"p";r:1;}`
@@ -196,7 +196,7 @@ func TestMarshalOwnObject(t *testing.T) {
 	}
 }
 
-// TestDepth: PHP reads 4096 levels, of which an empty array is none.
+// TestDepth: PHP reads 4096 levels; an empty array does not count as one.
 func TestDepth(t *testing.T) {
 	empty, object := array{}, &object{Class: "A"}
 	for _, c := range []struct {

@@ -665,7 +665,7 @@ func TestChecksumIsMinded(t *testing.T) {
 	assert.ErrorContains(t, err, "checksum")
 }
 
-// TestChecksumOff: who has switched the SDK's checksums off wants none.
+// TestChecksumOff checks that a client without checksums stays one.
 func TestChecksumOff(t *testing.T) {
 	b := stage.Embedded(t)
 	stage.NewStore(t, b, dynasession.Config{Table: "sessions"})

@@ -42,7 +42,7 @@ func TestCreateTableWhileDeleting(t *testing.T) {
 	})
 }
 
-// TestCreateTableInAStateThatStays: only Open's error tells.
+// TestCreateTableInAStateThatStays checks that Open's error names a status that does not change.
 func TestCreateTableInAStateThatStays(t *testing.T) {
 	b := stage.Embedded(t)
 	s := stage.NewStore(t, b, dynasession.Config{})

@@ -16,7 +16,7 @@ import (
 	"github.com/dynasession/dynasession/internal/tests/stage"
 )
 
-// TestReadIsStrong: no cookie tells Read and ValidateID what is too old.
+// TestReadIsStrong checks that Read and ValidateID read consistently: they have no cookie with a revision.
 func TestReadIsStrong(t *testing.T) {
 	b := stage.Embedded(t)
 	sc := stage.NewScene(t, b, dynasession.Config{EventualReads: true})

@@ -457,7 +457,7 @@ func TestEndPassesWhileARequestRuns(t *testing.T) {
 	}
 }
 
-// TestExpiresAfterLifetimeWasLowered: Expires tells no time at which the session is dead.
+// TestExpiresAfterLifetimeWasLowered checks that Expires returns no time after the end of the session.
 func TestExpiresAfterLifetimeWasLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := stage.Embedded(t)

@@ -185,7 +185,7 @@ func (n *tally) String() string {
 	return strings.TrimSuffix(b.String(), ", ")
 }
 
-// contents is a session's: numbers of which none is set twice, so that each tells its writer.
+// contents are the values of a session. No number is set twice, so that a number identifies its writer.
 type contents struct {
 	reg   [3]int // set and deleted; 0: absent
 	token int    // set and popped
@@ -320,7 +320,7 @@ func (l life) written(e *event) life {
 	return l
 }
 
-// shows reports whether a replica may answer so, which is no older than what e's cookie tells.
+// shows reports whether a replica may answer so: it must not be older than the revision in e's cookie.
 func (l life) shows(e *event) bool {
 	for v := l.past; v != nil; v = v.before {
 		if v.id == e.id && v.contents == e.seen {
@@ -847,7 +847,7 @@ func (c *tab) ticket() jarCookie {
 	return b.jar
 }
 
-// collect sweeps. There is nothing to sweep: who loses a session here has lost it.
+// collect sweeps. Nothing has expired, so a session that is gone afterwards was lost.
 func (c *tab) collect(store *dynasession.Store) {
 	_, _ = store.GC(context.Background(), time.Duration(c.rng.IntN(2))*50*time.Hour)
 }
@@ -1229,7 +1229,7 @@ func (v *visit) failed(err error, lossy bool) {
 
 const lostID = "lost "
 
-// unknown records a save of which nobody knows whether it took effect.
+// unknown records a save that may or may not have taken effect.
 func (v *visit) unknown(c change) {
 	v.unsure.Add(1)
 	if c.none() || v.fresh {

@@ -735,7 +735,7 @@ func (r *storeRun) signIn(m *modelItem, user string) {
 }
 
 // unused reports whether a sweep deletes m, which keeps what has expired for a minute.
-// The expiry tells the last use to TouchAfter, but not where the absolute end has cut it.
+// The last use follows from the expiry, exact to TouchAfter, unless the absolute end has shortened the expiry.
 func (m *modelItem) unused(d time.Duration) bool {
 	now, latest := time.Now().Unix(), m.expires
 	if m.expires < m.until {
@@ -762,7 +762,7 @@ func (r *storeRun) sweep(segments int) {
 	require.Equal(r.t, [3]int{want, want, want}, [3]int{dry.Expired, wet.Expired, wet.Deleted}, "Sweep")
 }
 
-// drop takes items out of the table, and tells how many.
+// drop deletes items from the model, and returns how many.
 func (r *storeRun) drop(which func(*modelItem) bool) (n int) {
 	for i := range r.slots {
 		if m := &r.slots[i]; which(m) {

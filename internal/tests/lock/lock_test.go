@@ -120,7 +120,7 @@ func TestBoundIsConditional(t *testing.T) {
 	})
 }
 
-// TestDeedsAfterTheLease: who has lost the lock writes nothing, a renewal and a touch neither.
+// TestDeedsAfterTheLease checks that a request that has lost its lock writes nothing: no save, renewal or touch.
 func TestDeedsAfterTheLease(t *testing.T) {
 	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
 		for _, path := range []string{"/login?alice", "/renew", "/set?mine", "/count", "/pop", "/read"} {
@@ -285,7 +285,7 @@ func TestProtocolUnlockWithoutTheTouch(t *testing.T) {
 	})
 }
 
-// TestProtocolLockThatComesTooLate: who asked for it has gone, and it is given up at once.
+// TestProtocolLockThatComesTooLate checks that a lock is given up at once if its request has gone meanwhile.
 func TestProtocolLockThatComesTooLate(t *testing.T) {
 	const patience = 5 * time.Second // of the test, with code that is broken
 	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {

@@ -152,7 +152,7 @@ type deed struct {
 	fresh bool // there is no session yet
 	aged  bool // the expiry is old enough to be moved
 	after string
-	// halves: it is two writes, of which the first alone leaves nothing.
+	// halves: it takes two writes, and the first one alone leaves nothing.
 	halves bool
 	some   bool // meets one trouble of a kind
 }
@@ -651,7 +651,7 @@ func (v *verb) happen(sc *faultScene, tr *trouble) {
 
 const bareHeader = "X-Bare"
 
-// bare answers a conditional call with a refusal that tells no more than more.
+// bare answers a conditional call with a refusal that holds nothing but more.
 func bare(code, more string) func(*stage.Call) (*http.Response, error) {
 	return func(c *stage.Call) (*http.Response, error) {
 		transaction := c.Operation == "TransactWriteItems"

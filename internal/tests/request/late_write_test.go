@@ -43,7 +43,7 @@ func TestClientGoneLate(t *testing.T) {
 	})
 }
 
-// TestLateSaveFails: what cannot be saved after the headers have gone is told to the handler, if
+// TestLateSaveFails: what cannot be saved after the headers were sent is reported to the handler, if
 // it asks, to Logger and to Observer. The response goes on, and ErrorHandler has no say any more.
 func TestLateSaveFails(t *testing.T) {
 	ways := map[string]func(w http.ResponseWriter){ // in which the headers go

@@ -506,7 +506,7 @@ func TestNestedOuterFails(t *testing.T) {
 	require.Equal(t, "[2 3 3]", br.OK("/"))
 }
 
-// TestUploads: net/http removes the files of its own request, of which the handler has a copy.
+// TestUploads checks that net/http removes the files of an upload, although the handler gets a copy of net/http's request.
 func TestUploads(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)

@@ -427,7 +427,7 @@ func TestIDsAreNotCompared(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Read(t.Context(), string(near))
 	require.ErrorIs(t, err, dynasession.ErrNotFound)
-	require.GreaterOrEqual(t, len(sent), 2) // with EventualReads who is not there is asked for twice
+	require.GreaterOrEqual(t, len(sent), 2) // with EventualReads, an absent session is read twice
 	same := 0
 	for i := range len(sent[0]) - len("session_") {
 		if sent[0][i+len("session_")] == sent[1][i+len("session_")] {

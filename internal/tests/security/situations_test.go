@@ -150,7 +150,7 @@ func deadline(t *testing.T, b *stage.Backend, cfg dynasession.Config) {
 		return nil, c.Request.Context().Err()
 	}
 	cfg.Timeout = time.Second
-	defer time.Sleep(cfg.Timeout) // who asked for a lock waits so long for it, to give it up
+	defer time.Sleep(cfg.Timeout) // an abandoned request for a lock takes so long to give the lock up
 	sc := stage.NewScene(t, b, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()

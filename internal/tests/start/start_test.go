@@ -462,7 +462,7 @@ func TestAll(t *testing.T) {
 		other := stage.NewStore(t, b, dynasession.Config{Table: table, Name: "other"})
 		assert.Empty(t, infos(t, store))
 		users := map[string]bool{}
-		big := strings.Repeat("abcdefghijklmnopqrstuvwxyz", 8000) // of which a page of 1 MB holds only a few
+		big := strings.Repeat("abcdefghijklmnopqrstuvwxyz", 8000) // a page of 1 MB holds only a few
 		for i := range 12 {
 			c := &client{store: store}
 			user := fmt.Sprint("user", i)

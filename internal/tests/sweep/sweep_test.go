@@ -269,7 +269,7 @@ func TestSweepIsPatient(t *testing.T) {
 	})
 }
 
-// TestGCOfWhatWasSavedInTheSameSecond: the expiry is the same; the revision tells.
+// TestGCOfWhatWasSavedInTheSameSecond checks that the revision is compared when the expiry is the same.
 func TestGCOfWhatWasSavedInTheSameSecond(t *testing.T) {
 	stage.EachBackend(t, func(t *testing.T, b *stage.Backend) {
 		sc := stage.NewScene(t, b, dynasession.Config{})

@@ -202,7 +202,8 @@ func TestManySessionsOfAUser(t *testing.T) {
 	})
 }
 
-// TestProtocolSetUserBeforeDestroyUsersDelete: the index knows who was signed in, and lags.
+// TestProtocolSetUserBeforeDestroyUsersDelete checks that DestroyUser spares a session on which another user has signed in since
+// the index was read.
 func TestProtocolSetUserBeforeDestroyUsersDelete(t *testing.T) {
 	t.Parallel()
 	for name, trace := range map[string]func(t *testing.T, sc *stage.Scene){
@@ -255,7 +256,7 @@ func signIn(c *stage.Timed, user string) *stage.Browser {
 	return b
 }
 
-// destroyAda ends ada's sessions, of which there are n, in passes with so many pauses between.
+// destroyAda ends ada's sessions, and checks that it ends n, with the given number of pauses between its passes.
 func destroyAda(c *stage.Timed, n, pauses int) {
 	c.T.Helper()
 	begin := time.Now()
