@@ -16,7 +16,7 @@ func (s *Session) checkOut() checkout {
 	defer s.mu.Unlock()
 	c := checkout{
 		pending: s.pend, keys: s.keys, rec: s.rec, ghost: s.ghost, id: s.id, vals: s.vals.clone(), meta: s.meta(),
-		lease: s.lease, version: s.version, unacked: s.unacked, newID: s.newID,
+		lease: s.lease, version: s.version, unacked: s.unacked, newID: s.newID, proof: s.proof,
 	}
 	s.pend, s.saving = pending{}, pending{signIn: s.pend.signIn, remember: s.pend.remember, limit: s.pend.limit}
 	return c
@@ -95,7 +95,9 @@ func (s *Session) raw(key string) ([]byte, bool) {
 func (s *Session) rawAt(key string) (raw []byte, version int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	raw, ok = s.vals.get(key)
+	if raw, ok = s.vals.get(key); s.reserves(key) {
+		return nil, s.version, false
+	}
 	return raw, s.version, ok
 }
 
@@ -110,12 +112,21 @@ func (s *Session) mutate(f func()) {
 	}
 }
 
-func (s *Session) change(c change) { s.mutate(func() { s.record(c) }) }
+func (s *Session) change(c change) {
+	s.mutate(func() {
+		if !s.reserves(c.key) {
+			s.record(c)
+		}
+	})
+}
+
+// reserves reports whether key is not the application's.
+func (s *Session) reserves(key string) bool { return s.binds && key == deviceKey }
 
 // changeAt records c if nothing has changed since version. It reports whether it has.
 func (s *Session) changeAt(version int, c change) (done bool) {
 	s.mutate(func() {
-		if done = s.version == version; done {
+		if done = s.version == version; done && !s.reserves(c.key) {
 			s.record(c)
 		}
 	})

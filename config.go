@@ -113,6 +113,13 @@ type Config struct {
 	// need it. "" means no index.
 	UserIndex string `env:"USER_INDEX"`
 
+	// DeviceBound binds the sessions of signed-in users to the device of the browser, with Device Bound Session Credentials: a
+	// copied cookie then opens a session for at most so long after the device's last proof. It is experimental, and only some
+	// browsers know it; for others nothing changes. It is at least 5 m; 10 m are good. It needs HTTPS, and cannot be combined
+	// with InsecurePlainIDs, ForeignWriters, LastWriteWins, and Domain, Insecure or Partitioned of Cookie. 0 means off. See
+	// docs/device-bound.md.
+	DeviceBound time.Duration `env:"DEVICE_BOUND"`
+
 	// Timeout limits one load or one save, with all its retries. 0 means 5 s.
 	Timeout time.Duration `env:"TIMEOUT"`
 
@@ -145,7 +152,7 @@ type Config struct {
 type CookieConfig struct {
 	// Name is the exact name of the cookie. "" means "__Host-Http-" and Config.Name, which browsers accept only from this
 	// very host, and browsers that know the prefix not from scripts; "__Secure-" and Config.Name if there is a Domain or
-	// Path; and Config.Name if Insecure is set.
+	// Path; Config.Name if Insecure is set; and "__Host-" and Config.Name with DeviceBound, since browsers do not bind the other.
 	Name string `env:"NAME"`
 	// Domain shares the cookie with subdomains. "" means this host only.
 	Domain string `env:"DOMAIN"`

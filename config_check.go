@@ -68,8 +68,29 @@ func (c Config) complete() (Config, error) {
 		keys[i] = slices.Clone(key)
 	}
 	c.EncryptionKeys = keys
+	if c.DeviceBound != 0 && c.Cookie.hostOnly() {
+		setDefault(&c.Cookie.Name, "__Host-"+c.Name) // browsers bind no cookie whose name begins with __Host-Http-
+	}
 	c.Cookie.complete(c.Name, &f)
+	c.checkDeviceBound(&f)
 	return c, errors.Join(f...)
+}
+
+// checkDeviceBound refuses what would let a copied cookie live on, or keep browsers from binding the session.
+func (c *Config) checkDeviceBound(f *faults) {
+	if c.DeviceBound == 0 {
+		return
+	}
+	f.check(c.DeviceBound >= minDeviceBound, "DeviceBound", c.DeviceBound, "must be at least "+minDeviceBound.String()+", or 0 for off")
+	for name, set := range map[string]bool{
+		"InsecurePlainIDs": c.InsecurePlainIDs, "ForeignWriters": c.ForeignWriters, "Concurrency: LastWriteWins": c.Concurrency == LastWriteWins,
+		"Cookie.Domain": c.Cookie.Domain != "", "Cookie.Insecure": c.Cookie.Insecure, "Cookie.Partitioned": c.Cookie.Partitioned,
+	} {
+		f.check(!set, "DeviceBound", c.DeviceBound, "cannot go with "+name)
+	}
+	name := strings.ToLower(c.Cookie.Name)
+	f.check(!strings.HasPrefix(name, "__host-http-") && !strings.HasPrefix(name, "__http-"), "DeviceBound", c.DeviceBound,
+		"cannot go with Cookie.Name "+quote(c.Cookie.Name)+": browsers bind no cookie with the prefix __Host-Http- or __Http-")
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -144,16 +165,21 @@ func onlyIn(s, chars string) bool { return s != "" && strings.Trim(s, chars) == 
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }
 
+// hostOnly reports whether the cookie may have the prefix __Host-.
+func (c *CookieConfig) hostOnly() bool {
+	return !c.Insecure && c.Domain == "" && (c.Path == "" || c.Path == "/")
+}
+
 // complete fills in the defaults, and checks what browsers ask of cookies.
 func (c *CookieConfig) complete(name string, f *faults) {
-	plainPath := c.Path == "" || c.Path == "/"
+	hostOnly := c.hostOnly()
 	setDefault(&c.Path, "/")
 	setDefault(&c.SameSite, http.SameSiteLaxMode)
 	if c.Name == "" {
 		switch {
 		case c.Insecure:
 			c.Name = name
-		case c.Domain == "" && plainPath:
+		case hostOnly:
 			c.Name = "__Host-Http-" + name
 		default:
 			c.Name = "__Secure-" + name
@@ -163,7 +189,7 @@ func (c *CookieConfig) complete(name string, f *faults) {
 	// Browsers compare the prefixes without regard to case.
 	lower := strings.ToLower(c.Name)
 	if strings.HasPrefix(lower, "__host-") {
-		f.check(!c.Insecure && c.Domain == "" && plainPath, "Cookie.Name", quote(c.Name), "the prefix __Host- cannot go with Insecure, a Domain, or a Path other than /")
+		f.check(hostOnly, "Cookie.Name", quote(c.Name), "the prefix __Host- cannot go with Insecure, a Domain, or a Path other than /")
 	}
 	for _, prefix := range []string{"__Secure-", "__Http-"} {
 		if strings.HasPrefix(lower, strings.ToLower(prefix)) {

@@ -348,6 +348,7 @@ var envFields = map[string]struct {
 	"DYNASESSION_BINARY_DATA":        {"true", "BinaryData", true},
 	"DYNASESSION_FOREIGN_WRITERS":    {"true", "ForeignWriters", true},
 	"DYNASESSION_USER_INDEX":         {"by-user", "UserIndex", "by-user"},
+	"DYNASESSION_DEVICE_BOUND":       {"10m", "DeviceBound", 10 * time.Minute},
 	"DYNASESSION_TIMEOUT":            {"3s", "Timeout", 3 * time.Second},
 	"DYNASESSION_COOKIE_NAME":        {"sid", "Cookie.Name", "sid"},
 	"DYNASESSION_COOKIE_DOMAIN":      {"example.com", "Cookie.Domain", "example.com"},

@@ -1,6 +1,7 @@
 package dynasession
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"net"
@@ -15,12 +16,17 @@ import (
 // cookieMaker writes and reads the session's cookie.
 type cookieMaker struct {
 	CookieConfig
-	keys keyspace
-	revs bool // the cookie carries the revision that its response wrote
+	keys   keyspace
+	revs   bool   // the cookie carries the revision that its response wrote
+	binds  bool   // sessions are bound to devices
+	device string // the name of the cookie for the endpoint of device-bound sessions
 }
 
 func newCookieMaker(cfg *Config) cookieMaker {
-	return cookieMaker{cfg.Cookie, newKeyspace(cfg), cfg.EventualReads}
+	return cookieMaker{
+		CookieConfig: cfg.Cookie, keys: newKeyspace(cfg), revs: cfg.EventualReads,
+		binds: cfg.DeviceBound > 0, device: "__Secure-" + cfg.Name + "-device",
+	}
 }
 
 // maxCookies is how many cookies of the name are looked at. A browser sends two if one was set for the host and one
@@ -50,7 +56,7 @@ func (c *cookieMaker) add(found []sessionCookie, value string) []sessionCookie {
 	}
 	for i := range found {
 		if other := &found[i]; other.id == t.id {
-			other.rev = max(other.rev, t.rev)
+			other.rev, other.proof = max(other.rev, t.rev), cmp.Or(other.proof, t.proof)
 			return found
 		}
 	}
@@ -63,8 +69,9 @@ func (c *cookieMaker) add(found []sessionCookie, value string) []sessionCookie {
 // commas reads the commas of PHP's ids. A cookie's value cannot hold them, and PHP writes them as %2C.
 var commas = strings.NewReplacer("%2C", ",", "%2c", ",")
 
-// parse splits a cookie's value into an id and, after a dot, the revision.
+// parse splits a cookie's value into an id, the revision after a dot, and the device's proof after a tilde.
 func (c *cookieMaker) parse(value string) (sessionCookie, bool) {
+	value, proof, _ := strings.Cut(value, "~")
 	id, text, hasRev := strings.Cut(value, ".")
 	if c.keys.plain && strings.Contains(id, "%") {
 		id = commas.Replace(id)
@@ -72,7 +79,7 @@ func (c *cookieMaker) parse(value string) (sessionCookie, bool) {
 	if !c.keys.valid(id) {
 		return sessionCookie{}, false
 	}
-	t := sessionCookie{id: id}
+	t := sessionCookie{id: id, proof: proof}
 	if hasRev {
 		rev, err := strconv.ParseUint(text, 10, 62)
 		if err != nil {
@@ -100,6 +107,9 @@ func (c *cookieMaker) cookie(u cookieUpdate) *http.Cookie {
 	if c.revs {
 		cookie.Value += "." + strconv.FormatInt(u.rev, 10)
 	}
+	if u.proof != "" {
+		cookie.Value += "~" + u.proof
+	}
 	return cookie
 }
 
@@ -111,6 +121,9 @@ func (c *cookieMaker) write(h http.Header, u cookieUpdate) {
 	}
 	c.drop(h)
 	h.Add("Set-Cookie", cookie.String())
+	if c.binds || u.dropDevice {
+		c.writeDevice(h, u)
+	}
 	respond.KeepPrivate(h)
 }
 

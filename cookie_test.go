@@ -205,7 +205,7 @@ func TestCookieSize(t *testing.T) {
 	assert.Len(t, parsed.Path, 1024)
 	assert.LessOrEqual(t, len(parsed.Name)+len(parsed.Value), 4096)
 	assert.True(t, parsed.Partitioned)
-	assert.Equal(t, []sessionCookie{{id, 1<<62 - 1}}, c.read(http.Header{"Cookie": {parsed.Name + "=" + parsed.Value}}))
+	assert.Equal(t, []sessionCookie{{id: id, rev: 1<<62 - 1}}, c.read(http.Header{"Cookie": {parsed.Name + "=" + parsed.Value}}))
 }
 
 func FuzzCookie(f *testing.F) {

@@ -760,6 +760,16 @@ func ExampleSession_Deadline() {
 	// 2h0m0s
 }
 
+// Before something precious, a session that is not bound to a device needs a recent sign-in.
+func ExampleSession_DeviceBound() {
+	withSession(func(sess *dynasession.Session) {
+		sess.SetUser("alice")
+		recent := time.Since(sess.AuthTime()) < 10*time.Minute
+		fmt.Println(sess.DeviceBound(), sess.DeviceBound() || recent)
+	})
+	// Output: false true
+}
+
 // All answers "who is signed in?", by reading the whole table.
 func ExampleStore_All() {
 	store := exampleStore(dynasession.Config{})

@@ -9,8 +9,9 @@ import (
 
 // sessionCookie is what a request's cookie asks for: a session, no older than rev.
 type sessionCookie struct {
-	id  string
-	rev int64
+	id    string
+	rev   int64
+	proof string // of the device; "" for none
 }
 
 // load returns the first live session that the cookies ask for, or a new one. It never adopts an id that this store did not
@@ -73,12 +74,20 @@ func (s *Store) loadOne(ctx context.Context, c sessionCookie) (_ *Session, err e
 		}
 		return nil, err
 	}
+	if s.cfg.DeviceBound > 0 && !s.proven(sess, &vals, c.proof) {
+		if got.lease != nil {
+			s.release(ctx, got.lease)
+		}
+		return nil, nil
+	}
 	sess.id, sess.rec, sess.vals, sess.lease = c.id, got.rec, vals, got.lease
 	return sess, nil
 }
 
 func (s *Store) newSession() *Session {
-	return &Session{codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: s.rules.Birth(epoch(s.now()))}
+	return &Session{
+		codec: s.cfg.Codec, keys: s.keys, rules: s.rules, now: s.now, born: s.rules.Birth(epoch(s.now())), binds: s.cfg.DeviceBound > 0,
+	}
 }
 
 // get reads a live session, or the fresh tombstone of one that was renewed; nil for neither. It believes an eventually

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -39,6 +40,9 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if outer, ok := r.Context().Value(requestKey{s}).(*request); ok && outer.serves(r) {
 			next.ServeHTTP(w, r)
+			return
+		}
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, devicePath) && s.serveDevice(w, r) {
 			return
 		}
 		q := newRequest(s, w, r)

@@ -18,6 +18,7 @@ type checkout struct {
 	vals  values        // with the changes on top
 	meta  protocol.Meta // likewise
 	lease *lease
+	proof string // of the device
 	newID string // the id for a new session; "" for a random one
 
 	version int      // of the session

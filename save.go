@@ -15,6 +15,12 @@ type cookieUpdate struct {
 	id     string
 	rev    int64
 	maxAge int64 // in seconds; 0 for until the browser ends
+
+	proof      string // of the device
+	deviceAge  int64  // the maxAge of the cookie for the endpoint
+	device     bool   // that cookie is set too
+	dropDevice bool   // that cookie is cleared
+	offer      string // the header that offers the browser to bind the session; "" for none
 }
 
 type cookieAction int
@@ -78,7 +84,7 @@ func (s *Store) run(ctx context.Context, c *checkout, headersSent bool) (cookie 
 	}
 	c.unlock()
 	if c.rec == nil || c.needsCookie() || s.cfg.EventualReads {
-		cookie = s.cookieOf(res)
+		cookie = s.cookieOf(c, res)
 	}
 	return cookie, res, nil
 }
@@ -95,13 +101,16 @@ func (s *Store) destroyFirst(ctx context.Context, c *checkout) error {
 	return nil
 }
 
-func (s *Store) cookieOf(res *result) cookieUpdate {
+func (s *Store) cookieOf(c *checkout, res *result) cookieUpdate {
 	u := cookieUpdate{action: cookieSet, id: res.id}
 	if s.cfg.EventualReads {
 		u.rev = res.rec.Rev
 	}
 	if s.cfg.Cookie.Persist || res.rec.Meta.Idle != 0 {
 		u.maxAge = max(1, res.rec.Meta.Until-s.now().Unix())
+	}
+	if s.cfg.DeviceBound > 0 {
+		s.bindCookie(&u, c, res)
 	}
 	return u
 }

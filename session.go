@@ -24,6 +24,8 @@ type Session struct {
 	rules protocol.Rules
 	now   func() time.Time
 	saver saver
+	binds bool   // the store binds sessions to devices
+	proof string // of the device, as the cookie carried it
 	newID string // the id that it is to get; "" for a random one
 	over  bool   // the browser came with the id of a session that is over
 
@@ -117,6 +119,19 @@ func (s *Session) ref() string {
 		return ""
 	}
 	return s.keys.ref(s.keys.key(s.id))
+}
+
+// DeviceBound reports whether the session is bound to the device of its browser, so that a copied cookie opens it for at most
+// Config.DeviceBound. Before something precious, a handler can ask for a passkey or the password again if it is false: see
+// also AuthTime.
+func (s *Session) DeviceBound() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.binds {
+		return false
+	}
+	st, ok := deviceState(s.codec, &s.vals)
+	return ok && st.Key != nil
 }
 
 // IsNew reports whether the session has no item in the table yet.
@@ -221,6 +236,9 @@ func (s *Session) SetUser(user string) {
 			s.pend.dropValues()
 			s.vals = values{}
 			s.pend.signIn.anew, s.pend.limit = true, s.asked.limit
+		}
+		if s.binds {
+			s.unbind(user != "")
 		}
 		s.version++
 	})

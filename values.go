@@ -76,7 +76,7 @@ func (v *values) get(key string) ([]byte, bool) {
 func (v *values) keys() []string {
 	keys := make([]string, 0, len(v.list))
 	for _, kv := range v.list {
-		if !strings.HasPrefix(kv.Key, flashPrefix) {
+		if !strings.HasPrefix(kv.Key, flashPrefix) && kv.Key != deviceKey {
 			keys = append(keys, kv.Key)
 		}
 	}

@@ -102,6 +102,7 @@ var (
 	_ func(*dynasession.Session) error                  = (*dynasession.Session).Close
 	_ func(*dynasession.Session) bool                   = (*dynasession.Session).Ended
 	_ func(*dynasession.Session) time.Time              = (*dynasession.Session).Deadline
+	_ func(*dynasession.Session) bool                   = (*dynasession.Session).DeviceBound
 	_ func(*dynasession.Session) slog.Value             = (*dynasession.Session).LogValue
 	_ func(*dynasession.Session) string                 = (*dynasession.Session).String
 	_ func(dynasession.Info, string, any) error         = dynasession.Info.Decode
@@ -167,6 +168,7 @@ var (
 		BinaryData       bool
 		ForeignWriters   bool
 		UserIndex        string
+		DeviceBound      time.Duration
 		Timeout          time.Duration
 		ErrorHandler     func(w http.ResponseWriter, r *http.Request, err error)
 		Logger           *slog.Logger

@@ -1,0 +1,301 @@
+package dynasession
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynasession/dynasession/internal/dbsc"
+	"github.com/dynasession/dynasession/internal/protocol"
+)
+
+// Device-bound sessions (https://w3c.github.io/webappsec-dbsc/). The response to a sign-in offers the browser to bind the
+// session. The browser makes a key in the device's secure hardware, and proves it at the endpoint. From then on the cookie carries
+// the end of the last proof, and lives a little less long; when it is gone, the browser proves the key again, before its next
+// request. Proofs are minted at the endpoint alone: any other response hands the one on that its request had.
+
+const (
+	// deviceKey is the key of a session's dbsc.State. The application cannot see it.
+	deviceKey = "_device.bound"
+	// devicePath is the endpoint, below Config.Cookie.Path.
+	devicePath = "/.session-device"
+	// minDeviceBound is what the browsers' quota of proofs allows: 6 in 9 minutes for a site.
+	minDeviceBound = 5 * time.Minute
+)
+
+var errWrongProof = errors.New("dynasession: a wrong proof of the session's device: its cookie may be stolen")
+
+// deviceState returns the state of a session's binding, and whether it has one that can be read.
+func deviceState(codec Codec, vals *values) (st dbsc.State, ok bool) {
+	raw, ok := vals.get(deviceKey)
+	if !ok {
+		return st, false
+	}
+	var data []byte
+	if codec.Unmarshal(raw, &data) != nil {
+		return st, false
+	}
+	return dbsc.Parse(data)
+}
+
+// unbind drops the binding, and prepares another one if somebody has signed in. Its caller holds the mutex.
+func (s *Session) unbind(signedIn bool) {
+	s.proof = ""
+	if !signedIn {
+		s.record(change{key: deviceKey, op: opDrop})
+		return
+	}
+	s.bind(dbsc.NewState())
+}
+
+func (s *Session) bind(st dbsc.State) {
+	value, err := marshal(s.codec, st.Bytes())
+	s.record(change{key: deviceKey, op: opPut, value: value, err: err})
+}
+
+// proven reports whether sess may be loaded with a cookie that carries proof: it is not bound, or was bound a moment ago, so
+// that requests without a proof are still on their way, or the proof holds. Otherwise the session is as if expired.
+func (s *Store) proven(sess *Session, vals *values, proof string) bool {
+	if _, ok := vals.get(deviceKey); !ok {
+		return true
+	}
+	st, ok := deviceState(s.cfg.Codec, vals)
+	if !ok {
+		return false
+	}
+	if st.Key == nil {
+		return true
+	}
+	now, bound := s.now().Unix(), seconds(s.cfg.DeviceBound)
+	end := st.CookieEnd(proof)
+	if end > now && end <= now+bound+protocol.ClockMargin {
+		sess.proof = proof
+		return true
+	}
+	return now < st.Since+bound
+}
+
+// bindCookie makes u the cookie of a bound session, or offers to bind it.
+func (s *Store) bindCookie(u *cookieUpdate, c *checkout, res *result) {
+	st, ok := deviceState(s.cfg.Codec, &res.vals)
+	// Without a state, a sign-out has dropped it: the cookie for the endpoint then names an id from before.
+	u.device, u.dropDevice, u.deviceAge = ok, !ok && c.signIn != nil, u.maxAge
+	if !ok {
+		return
+	}
+	switch {
+	case st.Key == nil && c.signIn != nil && c.signIn.user != "":
+		u.offer = fmt.Sprintf(`(ES256);path="%s";challenge="%s"`, s.cookie.devicePath(), st.Challenge(s.now().Unix()))
+	case st.Key != nil:
+		s.limitCookie(u, &st, c.proof)
+	}
+}
+
+// limitCookie gives the cookie of a bound session its proof, and an end before the proof's.
+func (s *Store) limitCookie(u *cookieUpdate, st *dbsc.State, proof string) {
+	bound := seconds(s.cfg.DeviceBound)
+	end := st.CookieEnd(proof)
+	if end == 0 { // bound a moment ago, by another request
+		proof, end = "", st.Since+bound
+	}
+	u.proof, u.maxAge = proof, max(1, end-s.now().Unix()-bound/10)
+	if u.deviceAge != 0 {
+		u.maxAge = min(u.maxAge, u.deviceAge)
+	}
+}
+
+// devicePath is the path of the endpoint.
+func (c *cookieMaker) devicePath() string { return strings.TrimSuffix(c.Path, "/") + devicePath }
+
+// writeDevice puts the cookie for the endpoint into the header. It is sent there alone, also after a navigation from another
+// site, when browsers send no cookie with SameSite=Lax.
+func (c *cookieMaker) writeDevice(h http.Header, u cookieUpdate) {
+	cookie := http.Cookie{
+		Name: c.device, Value: u.id, MaxAge: int(min(u.deviceAge, math.MaxInt32)), Path: c.devicePath(),
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode,
+	}
+	switch {
+	case u.action == cookieClear, u.dropDevice:
+		cookie.Value, cookie.MaxAge = "", -1
+	case !u.device:
+		return
+	}
+	h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, c.device+"=") })
+	h.Add("Set-Cookie", cookie.String())
+	if u.offer != "" {
+		h.Set("Secure-Session-Registration", u.offer)
+	}
+}
+
+// deviceID returns the id that a request to the endpoint is about, or "" if it has no cookie of this store.
+func (s *Store) deviceID(r *http.Request) string {
+	for _, c := range r.CookiesNamed(s.cookie.device) {
+		if s.keys.valid(c.Value) {
+			return c.Value
+		}
+	}
+	for _, c := range s.cookie.read(r.Header) {
+		return c.id
+	}
+	return ""
+}
+
+// serveDevice answers a request to the endpoint. It reports whether the request is for this store: without DeviceBound, only
+// that of a browser which has bound a session before.
+func (s *Store) serveDevice(w http.ResponseWriter, r *http.Request) bool {
+	id, sid := s.deviceID(r), r.Header.Get("Sec-Secure-Session-Id")
+	if id == "" && (sid == "" || !s.cookie.binds) || !s.cookie.binds && sid == "" {
+		return false
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	d := device{s, w, r, sid}
+	if id == "" { // it was signed out: the cookies are gone
+		d.end()
+		return true
+	}
+	if err := d.serve(context.WithoutCancel(r.Context()), id); err != nil {
+		s.answerDevice(w, r, err)
+	}
+	return true
+}
+
+// answerDevice answers a request to the endpoint that failed. Browsers end a session for good after a status of 400 to 499.
+func (s *Store) answerDevice(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errWrongProof) {
+		s.cfg.Logger.WarnContext(r.Context(), err.Error(), "path", r.URL.Path)
+		answerError(w, http.StatusBadRequest)
+		return
+	}
+	s.logFailure(r, "binding", http.StatusServiceUnavailable, err)
+	w.Header().Set("Retry-After", "1")
+	answerError(w, http.StatusServiceUnavailable)
+}
+
+// device is a request to the endpoint.
+type device struct {
+	store *Store
+	w     http.ResponseWriter
+	r     *http.Request
+	sid   string // the session_identifier of a refresh; "" for a registration
+}
+
+func (d *device) serve(ctx context.Context, id string) (err error) {
+	s, name := d.store, "bind"
+	if d.sid != "" {
+		name = "refresh"
+	}
+	ctx, op := s.start(ctx, name, s.keys.key(id))
+	defer func() { op.end(err) }()
+	rec, err := s.getConsistently(ctx, op, op.key)
+	if err != nil {
+		return err
+	}
+	if rec == nil {
+		d.end()
+		return nil
+	}
+	if rec.Tombstone { // the browser has, or will have, the cookie of the renewed session
+		return fmt.Errorf("%w: session %s was renewed", ErrConflict, s.keys.ref(op.key))
+	}
+	vals, err := s.values(rec)
+	if err != nil {
+		return err
+	}
+	st, ok := deviceState(s.cfg.Codec, &vals)
+	if !ok || d.sid != "" && (st.Key == nil || st.ID() != d.sid) {
+		d.end() // nothing is bound, or another sign-in is
+		return nil
+	}
+	if !s.cookie.binds {
+		d.release(id, rec)
+		return nil
+	}
+	proof, now := d.r.Header.Get("Secure-Session-Response"), s.now().Unix()
+	if proof == "" && d.sid != "" {
+		d.challenge(&st, now)
+		return nil
+	}
+	known := st.Key
+	if d.sid == "" {
+		st.Key = nil
+	}
+	key, err := st.Verify(proof, now)
+	switch {
+	case errors.Is(err, dbsc.ErrChallenge) && d.sid != "":
+		d.challenge(&st, now)
+		return nil
+	case err != nil, d.sid == "" && known != nil && !bytes.Equal(known, key):
+		return errWrongProof // also a second registration, by another key
+	}
+	st.Key = key
+	if known == nil {
+		if st, id, rec, err = s.storeKey(ctx, id, rec, vals, st); err != nil {
+			return err
+		}
+	}
+	d.prove(&st, id, rec)
+	return nil
+}
+
+// storeKey binds the session to the key in st.
+func (s *Store) storeKey(ctx context.Context, id string, rec *protocol.Record, vals values, st dbsc.State) (dbsc.State, string, *protocol.Record, error) {
+	sess := s.newSession()
+	sess.id, sess.rec, sess.vals = id, rec, vals
+	st.Since = s.now().Unix()
+	sess.mutate(func() { sess.bind(st) })
+	_, err := s.save(ctx, sess, false)
+	return st, sess.id, sess.rec, err
+}
+
+// end says that the session is over, so that the browser forgets its key.
+func (d *device) end() {
+	if d.sid == "" {
+		answerError(d.w, http.StatusBadRequest)
+		return
+	}
+	d.json(map[string]any{"session_identifier": d.sid, "continue": false})
+}
+
+// release ends the binding of a session that goes on without one, since DeviceBound was turned off: with an ordinary cookie.
+func (d *device) release(id string, rec *protocol.Record) {
+	u := d.store.cookieOf(&checkout{}, &result{rec: rec, id: id})
+	u.dropDevice = true
+	d.store.cookie.write(d.w.Header(), u)
+	d.end()
+}
+
+func (d *device) json(v any) {
+	d.w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(d.w).Encode(v)
+}
+
+func (d *device) challenge(st *dbsc.State, now int64) {
+	d.w.Header().Set("Secure-Session-Challenge", fmt.Sprintf(`"%s";id="%s"`, st.Challenge(now), d.sid))
+	answerError(d.w, http.StatusForbidden)
+}
+
+// prove sets the cookie with a new proof, and says what is bound.
+func (d *device) prove(st *dbsc.State, id string, rec *protocol.Record) {
+	s := d.store
+	u := s.cookieOf(&checkout{}, &result{rec: rec, id: id})
+	u.device, u.deviceAge = true, u.maxAge
+	s.limitCookie(&u, st, st.Cookie(s.now().Unix()+seconds(s.cfg.DeviceBound)))
+	s.cookie.write(d.w.Header(), u)
+	c := s.cookie.cookie(u)
+	c.Value, c.MaxAge = "", 0
+	_, attributes, _ := strings.Cut(c.String(), "; ")
+	d.json(map[string]any{
+		"session_identifier":         st.ID(),
+		"refresh_url":                s.cookie.devicePath(),
+		"scope":                      map[string]any{"include_site": false},
+		"credentials":                []map[string]string{{"type": "cookie", "name": c.Name, "attributes": attributes}},
+		"allowed_refresh_initiators": []string{"*"},
+	})
+}

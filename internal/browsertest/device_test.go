@@ -1,0 +1,359 @@
+package browsertest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"github.com/dynasession/dynasession"
+	"github.com/dynasession/dynasession/dynamotest"
+	"github.com/dynasession/dynasession/internal/testhook"
+)
+
+// boundFor is Config.DeviceBound of the tests.
+const boundFor = 10 * time.Minute
+
+// deviceSite is a site with device-bound sessions, over TLS at https://shop.test, whose clock the test moves.
+type deviceSite struct {
+	store  *dynasession.Store
+	events chan dynasession.Event // "bind" and "refresh"
+	ahead  atomic.Int64           // nanoseconds
+	flags  []chromedp.ExecAllocatorOption
+	down   atomic.Bool
+}
+
+func newDeviceSite(t *testing.T, cfg dynasession.Config) *deviceSite {
+	t.Helper()
+	s := &deviceSite{events: make(chan dynasession.Event, 100)}
+	db := dynamotest.NewServer()
+	t.Cleanup(db.Close)
+	cfg.DeviceBound, cfg.UserIndex = boundFor, "by-user"
+	cfg.Observer = func(_ context.Context, e dynasession.Event) {
+		if e.Op == "bind" || e.Op == "refresh" {
+			s.events <- e
+		}
+	}
+	store, err := dynasession.New(db.Client(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testhook.SetClock(store, func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) })
+	if err := store.CreateTable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.store = store
+	mux := http.NewServeMux()
+	handle := func(path string, f func(sess *dynasession.Session, r *http.Request) string) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if sess, err := dynasession.Load(r.Context()); err == nil {
+				w.Header().Set("Content-Type", "text/html")
+				_, _ = io.WriteString(w, "<!doctype html><title>.</title><p id=p>"+f(sess, r)+"</p>")
+			}
+		})
+	}
+	handle("/login", func(sess *dynasession.Session, _ *http.Request) string { sess.SetUser("ann"); return "done" })
+	handle("/logout", func(sess *dynasession.Session, _ *http.Request) string { sess.Destroy(); return "done" })
+	handle("/count", func(sess *dynasession.Session, r *http.Request) string {
+		sess.Set(r.URL.RawQuery, true)
+		return sess.User()
+	})
+	handle("/who", func(sess *dynasession.Session, _ *http.Request) string {
+		return fmt.Sprint(sess.User(), " ", sess.DeviceBound())
+	})
+	inner := store.Middleware(mux)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.down.Load() && strings.HasSuffix(r.URL.Path, "/.session-device") {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	cert, pin := certificate(t)
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+	s.flags = []chromedp.ExecAllocatorOption{
+		chromedp.Flag("enable-features", "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting,DeviceBoundSessions:RefreshQuota/false"),
+		chromedp.Flag("ignore-certificate-errors-spki-list", pin),
+		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1:"+port),
+	}
+	return s
+}
+
+// certificate returns one for shop.test, and the hash of its key, by which the browser trusts it.
+func certificate(t *testing.T) (cert tls.Certificate, pin string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shop.test"}, DNSNames: []string{"shop.test", "other.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(spki)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, base64.StdEncoding.EncodeToString(sum[:])
+}
+
+const (
+	shopURL       = "https://shop.test"
+	sessionCookie = "__Host-session"
+)
+
+// browser starts a browser that knows device-bound sessions, unless plain.
+func (s *deviceSite) browser(t *testing.T, plain bool) tab {
+	t.Helper()
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.Flag("headless", "new"), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Flag("disable-dev-shm-usage", true),
+	}
+	flags := s.flags
+	if plain {
+		flags = flags[1:]
+	}
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
+	t.Cleanup(stop)
+	ctx, _ = chromedp.NewContext(ctx, chromedp.WithErrorf(t.Logf))
+	t.Cleanup(func() { _ = chromedp.Cancel(ctx) })
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return tab{ctx, nil}
+}
+
+// page opens a page and returns its text.
+func (b tab) page(t *testing.T, path string) string {
+	t.Helper()
+	if err := b.tryNavigate(chromedp.Navigate(shopURL + path)); err != nil {
+		t.Fatal(path, err)
+	}
+	return eval[string](t, b, "document.querySelector('#p').innerText")
+}
+
+// next waits for the next event of a proof.
+func (s *deviceSite) next(t *testing.T, op string) dynasession.Event {
+	t.Helper()
+	select {
+	case e := <-s.events:
+		if e.Op != op {
+			t.Fatalf("%q, want %q", e.Op, op)
+		}
+		return e
+	case <-time.After(patience):
+		t.Fatalf("no %q", op)
+		return dynasession.Event{}
+	}
+}
+
+// jar returns the browser's cookies, those of the endpoint too.
+func (b tab) jar(t *testing.T) []*network.Cookie {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	jar, err := chromedp.Call(ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{shopURL + "/", shopURL + "/.session-device"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jar.Cookies
+}
+
+// expire takes the bound cookie out of the jar, as its end does.
+func (b tab) expire(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, network.DeleteCookies, network.DeleteCookiesParams{Name: sessionCookie, URL: shopURL + "/"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// steal puts all cookies of a browser into another.
+func (b tab) steal(t *testing.T, cookies []*network.Cookie) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	yes := true
+	for _, c := range cookies {
+		_, err := chromedp.Call(ctx, network.SetCookie, network.SetCookieParams{
+			Name: c.Name, Value: c.Value, URL: shopURL + c.Path, Path: c.Path, Secure: &yes, HTTPOnly: &yes, SameSite: c.SameSite,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (s *deviceSite) pass(d time.Duration) { s.ahead.Add(int64(d)) }
+
+// bind signs in and waits until the browser has bound the session.
+func (s *deviceSite) bind(t *testing.T, b tab) {
+	t.Helper()
+	if got := b.page(t, "/login"); got != "done" {
+		t.Fatal(got)
+	}
+	if e := s.next(t, "bind"); e.Err != nil {
+		t.Fatal(e.Err)
+	}
+	deadline := time.Now().Add(patience)
+	for !slices.ContainsFunc(b.jar(t), func(c *network.Cookie) bool { return c.Name == sessionCookie && strings.Contains(c.Value, "~") }) {
+		if time.Now().After(deadline) {
+			t.Fatal("the browser has no bound cookie")
+		}
+	}
+}
+
+func (s *deviceSite) want(t *testing.T, b tab, path, want string) {
+	t.Helper()
+	if got := b.page(t, path); got != want {
+		t.Errorf("%s: %q, want %q", path, got, want)
+	}
+}
+
+func deviceConfigs() map[string]dynasession.Config {
+	return map[string]dynasession.Config{
+		"merge": {}, "lock": {Concurrency: dynasession.Lock},
+		"encrypted, eventual reads": {EncryptionKeys: [][]byte{make([]byte, 32)}, EventualReads: true},
+	}
+}
+
+// TestDeviceFlow binds a session, and proves it when the cookie is gone.
+func TestDeviceFlow(t *testing.T) {
+	for name, cfg := range deviceConfigs() {
+		t.Run(name, func(t *testing.T) {
+			s := newDeviceSite(t, cfg)
+			b := s.browser(t, false)
+			s.want(t, b, "/who", "false")
+			s.bind(t, b)
+			s.want(t, b, "/who", "ann true")
+			for range 2 {
+				s.pass(boundFor)
+				b.expire(t)
+				s.want(t, b, "/who", "ann true") // the browser has held the request back until the proof
+				s.next(t, "refresh")
+				s.next(t, "refresh")
+			}
+			s.want(t, b, "/logout", "done")
+			s.want(t, b, "/who", "false")
+			s.bind(t, b)
+			s.want(t, b, "/who", "ann true")
+		})
+	}
+}
+
+// TestDeviceThief copies the jar into another browser, and into a program.
+func TestDeviceThief(t *testing.T) {
+	s := newDeviceSite(t, dynasession.Config{})
+	owner := s.browser(t, false)
+	s.bind(t, owner)
+	s.pass(boundFor)
+	owner.expire(t)
+	s.want(t, owner, "/who", "ann true")
+	s.next(t, "refresh")
+	s.next(t, "refresh")
+
+	thief := s.browser(t, false)
+	thief.steal(t, owner.jar(t))
+	s.want(t, thief, "/who", "ann true")
+	s.want(t, thief, "/count?thief", "ann")
+	s.pass(boundFor)
+	s.want(t, thief, "/who", "false")
+	owner.expire(t)
+	s.want(t, owner, "/who", "ann true")
+	s.next(t, "refresh")
+	s.next(t, "refresh")
+	s.want(t, thief, "/who", "false")
+	s.want(t, owner, "/count?owner", "ann")
+}
+
+// TestDeviceParallel makes 20 requests after the end of the cookie: one proof serves them all.
+func TestDeviceParallel(t *testing.T) {
+	for name, cfg := range deviceConfigs() {
+		t.Run(name, func(t *testing.T) {
+			s := newDeviceSite(t, cfg)
+			b := s.browser(t, false)
+			s.bind(t, b)
+			s.want(t, b, "/who", "ann true")
+			s.pass(boundFor)
+			b.expire(t)
+			ctx, cancel := context.WithTimeout(b.ctx, patience)
+			got, err := chromedp.Run(ctx, chromedp.Evaluate[int](`Promise.all([...Array(20).keys()].map(i => fetch("/count?k" + i).then(r => r.text()))).then(all => all.filter(t => t.includes("ann")).length)`, chromedp.EvalAwaitPromise))
+			cancel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != 20 {
+				t.Errorf("%d of 20 requests had the session", got)
+			}
+			s.next(t, "refresh")
+			s.next(t, "refresh")
+			if n := len(s.events); n > 0 {
+				t.Errorf("%d requests more to the endpoint", n)
+			}
+			for i, err := range s.store.All(t.Context()) {
+				if err != nil || len(i.Keys()) != 20 {
+					t.Error(i.Keys(), err)
+				}
+			}
+		})
+	}
+}
+
+// TestDeviceOutage answers proofs with 503 for a while: nothing is lost.
+func TestDeviceOutage(t *testing.T) {
+	s := newDeviceSite(t, dynasession.Config{})
+	b := s.browser(t, false)
+	s.bind(t, b)
+	s.pass(boundFor)
+	b.expire(t)
+	s.down.Store(true)
+	s.want(t, b, "/who", "false") // the browser sends the request without its cookie
+	s.down.Store(false)
+	deadline := time.Now().Add(patience)
+	for b.page(t, "/who") != "ann true" { // it pauses after an error
+		if time.Now().After(deadline) {
+			t.Fatal("the binding is lost")
+		}
+	}
+}
+
+// TestDeviceUnknown is a browser that does not know it.
+func TestDeviceUnknown(t *testing.T) {
+	s := newDeviceSite(t, dynasession.Config{})
+	b := s.browser(t, true)
+	s.want(t, b, "/login", "done")
+	s.want(t, b, "/who", "ann false")
+	s.pass(2 * boundFor)
+	s.want(t, b, "/who", "ann false")
+	if len(s.events) > 0 {
+		t.Error("it has bound the session")
+	}
+}
