@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -377,14 +378,14 @@ func TestOpenStore(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "")
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	_, err := openStore(t.Context(), true, false, new(journal))
+	_, err := openStore(t.Context(), true, false, false, new(journal))
 	require.ErrorIs(t, err, dynasession.ErrTable)
-	_, err = openStore(t.Context(), true, true, new(journal))
+	_, err = openStore(t.Context(), true, true, false, new(journal))
 	require.NoError(t, err)
-	_, err = openStore(t.Context(), true, false, new(journal))
+	_, err = openStore(t.Context(), true, false, false, new(journal))
 	require.NoError(t, err)
 	asked := len(db.Calls())
-	_, err = openStore(t.Context(), false, false, new(journal))
+	_, err = openStore(t.Context(), false, false, false, new(journal))
 	require.NoError(t, err, "the machine's AWS settings do not matter")
 	require.Len(t, db.Calls(), asked)
 }
@@ -467,5 +468,30 @@ func TestEnded(t *testing.T) {
 		b.add(t, "assam")
 		time.Sleep(2 * time.Hour)
 		require.Contains(t, b.get("/"), "Your session is over")
+	})
+}
+
+// TestCertificate checks the certificate of -tls.
+func TestCertificate(t *testing.T) {
+	cert, pin, err := newCertificate()
+	require.NoError(t, err)
+	parsed, err := x509.ParseCertificate(cert.Certificate[0])
+	require.NoError(t, err)
+	require.NoError(t, parsed.VerifyHostname(tlsHost))
+	require.Len(t, pin, 44)
+}
+
+// TestTLSOffersToBind checks that, with -tls, a sign-in offers the browser to bind the session.
+func TestTLSOffersToBind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Setenv("DYNASESSION_TABLE", "")
+		store, err := openStore(t.Context(), false, true, true, new(journal))
+		require.NoError(t, err)
+		b := &browser{shop: handler(store, new(journal))}
+		w := b.send(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody))
+		require.Equal(t, http.StatusOK, w.Code)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/signin", strings.NewReader("name=ann&password="+password))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		require.Contains(t, b.send(r).Header().Get("Secure-Session-Registration"), "(ES256)")
 	})
 }

@@ -8,6 +8,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"log"
@@ -34,17 +35,18 @@ func main() {
 	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), "localhost:8080"), "the address to listen on")
 	aws := flag.Bool("aws", false, "use DynamoDB in AWS, with the AWS settings of this machine")
 	create := flag.Bool("create-table", false, "create the table first if it does not exist")
+	secure := flag.Bool("tls", false, "serve https://"+tlsHost+", with sessions that are bound to the device")
 	flag.Parse()
-	if err := run(*addr, *aws, *create); err != nil {
+	if err := run(*addr, *aws, *create, *secure); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(addr string, aws, create bool) error {
+func run(addr string, aws, create, secure bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	j := new(journal)
-	store, err := openStore(ctx, aws, create, j)
+	store, err := openStore(ctx, aws, create, secure, j)
 	if err != nil {
 		return err
 	}
@@ -52,8 +54,18 @@ func run(addr string, aws, create bool) error {
 	if err != nil {
 		return err
 	}
-	host, _, _ := net.SplitHostPort(addr)
-	fmt.Printf("Listening on http://%s:%d\n", cmp.Or(host, "localhost"), ln.Addr().(*net.TCPAddr).Port)
+	port := ln.Addr().(*net.TCPAddr).Port
+	if secure {
+		cert, pin, err := newCertificate()
+		if err != nil {
+			return err
+		}
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+		printTLS(port, pin)
+	} else {
+		host, _, _ := net.SplitHostPort(addr)
+		fmt.Printf("Listening on http://%s:%d\n", cmp.Or(host, "localhost"), port)
+	}
 
 	srv := &http.Server{
 		Handler:           handler(store, j),
@@ -174,7 +186,8 @@ func (s shop) pay(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	if time.Since(sess.AuthTime()) > freshFor { // also true if nobody is signed in
+	// A session that is bound to its device is worth nothing elsewhere. Otherwise the cookie may have been copied.
+	if sess.User() == "" || !sess.DeviceBound() && time.Since(sess.AuthTime()) > freshFor {
 		sess.AddFlash("Please sign in before you pay. We ask again after ten minutes.")
 		sess.Set("paying", true) // signIn comes back here
 		http.Redirect(w, r, "/signin", http.StatusSeeOther)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -16,7 +17,7 @@ import (
 )
 
 // openStore opens the store. It uses the embedded DynamoDB unless the user asked for DynamoDB in AWS.
-func openStore(ctx context.Context, aws, create bool, j *journal) (*dynasession.Store, error) {
+func openStore(ctx context.Context, aws, create, secure bool, j *journal) (*dynasession.Store, error) {
 	cfg, err := dynasession.ConfigFromEnv()
 	if err != nil {
 		return nil, err
@@ -24,7 +25,11 @@ func openStore(ctx context.Context, aws, create bool, j *journal) (*dynasession.
 	cfg.UserIndex = cmp.Or(cfg.UserIndex, "by-user") // for the page "Your devices"
 	cfg.ErrorHandler = sorry
 	cfg.Observer = j.observe
-	cfg.Cookie.Insecure = true // browsers drop Secure cookies over plain HTTP; remove this line behind TLS
+	if secure {
+		cfg.DeviceBound = 10 * time.Minute
+	} else {
+		cfg.Cookie.Insecure = true // browsers drop Secure cookies over plain HTTP; remove this line behind TLS
+	}
 
 	var client *dynamodb.Client
 	if embedded.Wanted(aws) {

@@ -20,6 +20,7 @@ var pages = template.Must(template.ParseFS(files, "page.html"))
 // view holds what the pages show. It holds values, never the session itself.
 type view struct {
 	User    string
+	Bound   bool // the session is bound to the device
 	Flashes []string
 
 	Cart      cart   // home
@@ -40,7 +41,7 @@ type view struct {
 // show responds with a page. It takes the flash messages out of the session, which is saved before the
 // first byte of the response.
 func show(w http.ResponseWriter, status int, page string, sess *dynasession.Session, v view) {
-	v.User, v.Flashes, v.Ended = sess.User(), dynasession.Flashes[string](sess), sess.Ended()
+	v.User, v.Bound, v.Ended, v.Flashes = sess.User(), sess.DeviceBound(), sess.Ended(), dynasession.Flashes[string](sess)
 	render(w, status, page, v)
 }
 

@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,6 +17,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -63,8 +66,9 @@ func newDeviceSite(t *testing.T, cfg dynasession.Config) *deviceSite {
 	}
 	s.store = store
 	mux := http.NewServeMux()
+	prefix := strings.TrimSuffix(cfg.Cookie.Path, "/")
 	handle := func(path string, f func(sess *dynasession.Session, r *http.Request) string) {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		mux.HandleFunc(prefix+path, func(w http.ResponseWriter, r *http.Request) {
 			if sess, err := dynasession.Load(r.Context()); err == nil {
 				w.Header().Set("Content-Type", "text/html")
 				_, _ = io.WriteString(w, "<!doctype html><title>.</title><p id=p>"+f(sess, r)+"</p>")
@@ -93,12 +97,17 @@ func newDeviceSite(t *testing.T, cfg dynasession.Config) *deviceSite {
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
-	s.flags = []chromedp.ExecAllocatorOption{
+	s.flags = deviceFlags(port, pin)
+	return s
+}
+
+// deviceFlags lets a browser know device-bound sessions, and trust the site at the port.
+func deviceFlags(port, pin string) []chromedp.ExecAllocatorOption {
+	return []chromedp.ExecAllocatorOption{
 		chromedp.Flag("enable-features", "DeviceBoundSessions,EnableBoundSessionCredentialsSoftwareKeysForManualTesting,DeviceBoundSessions:RefreshQuota/false"),
 		chromedp.Flag("ignore-certificate-errors-spki-list", pin),
 		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1:"+port),
 	}
-	return s
 }
 
 // certificate returns one for shop.test, and the hash of its key, by which the browser trusts it.
@@ -356,4 +365,105 @@ func TestDeviceUnknown(t *testing.T) {
 	if len(s.events) > 0 {
 		t.Error("it has bound the session")
 	}
+}
+
+// TestDeviceShop runs the shop with -tls, as its user would.
+func TestDeviceShop(t *testing.T) {
+	program := build(t, "login")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "-tls", "-addr", "127.0.0.1:0")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var port, pin string
+	for lines := bufio.NewScanner(out); port == "" || pin == ""; {
+		if !lines.Scan() {
+			t.Fatal("the shop has not said where it is")
+		}
+		if m := regexp.MustCompile(`Listening on https://shop\.test:(\d+)`).FindStringSubmatch(lines.Text()); m != nil {
+			port = m[1]
+		}
+		if m := regexp.MustCompile(`spki-list=(\S+)`).FindStringSubmatch(lines.Text()); m != nil {
+			pin = m[1]
+		}
+	}
+	s := &deviceSite{flags: deviceFlags(port, pin)}
+	b := s.browser(t, false)
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	if err := b.tryNavigate(chromedp.Navigate(shopURL + "/signin")); err != nil {
+		t.Fatal(err)
+	}
+	err = b.tryNavigate(chromedp.SendKeys(chromedp.CSS("#name"), "ann"), chromedp.SendKeys(chromedp.CSS("#password"), "tea"), click(".fields button"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; {
+		if err := b.tryNavigate(chromedp.Navigate(shopURL + "/devices")); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(eval[string](t, b, "document.body.innerText"), "This session is bound to the device") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the session is not bound")
+		}
+	}
+}
+
+// TestDeviceLink comes from another site by a link, after the end of the cookie.
+func TestDeviceLink(t *testing.T) {
+	s := newDeviceSite(t, dynasession.Config{})
+	b := s.browser(t, false)
+	s.bind(t, b)
+	s.pass(boundFor)
+	b.expire(t)
+	link := "data:text/html,<a id=a href='" + shopURL + "/who'>mail</a>"
+	b.do(t, chromedp.Navigate(link))
+	if err := b.tryNavigate(click("#a")); err != nil {
+		t.Fatal(err)
+	}
+	if got := eval[string](t, b, "document.querySelector('#p').innerText"); got != "ann true" {
+		t.Errorf("by a link: %q", got)
+	}
+}
+
+// TestDevicePath binds a session whose cookie is for one path only.
+func TestDevicePath(t *testing.T) {
+	s := newDeviceSite(t, dynasession.Config{Cookie: dynasession.CookieConfig{Path: "/app"}})
+	b := s.browser(t, false)
+	if got := b.page(t, "/app/login"); got != "done" {
+		t.Fatal(got)
+	}
+	s.next(t, "bind")
+	for deadline := time.Now().Add(patience); b.page(t, "/app/who") != "ann true"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the session is not bound")
+		}
+	}
+}
+
+// TestDeviceLogout ends the session elsewhere: the browser forgets its key.
+func TestDeviceLogout(t *testing.T) {
+	s := newDeviceSite(t, dynasession.Config{})
+	b := s.browser(t, false)
+	s.bind(t, b)
+	if _, err := s.store.DestroyUser(t.Context(), "ann", nil); err != nil {
+		t.Fatal(err)
+	}
+	b.expire(t)
+	s.want(t, b, "/who", "false")
+	if e := s.next(t, "refresh"); e.Err != nil {
+		t.Error(e.Err)
+	}
+	s.want(t, b, "/who", "false")
+	if n := len(s.events); n > 0 {
+		t.Errorf("the browser has asked again, %d times", n)
+	}
+	s.bind(t, b)
+	s.want(t, b, "/who", "ann true")
 }
