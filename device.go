@@ -134,6 +134,11 @@ func (c *cookieMaker) writeDevice(h http.Header, u cookieUpdate) {
 	}
 }
 
+// isDeviceRequest reports whether r may be one to the endpoint. http.StripPrefix may have shortened the path.
+func isDeviceRequest(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, devicePath)
+}
+
 // deviceID returns the id that a request to the endpoint is about, or "" if it has no cookie of this store.
 func (s *Store) deviceID(r *http.Request) string {
 	for _, c := range r.CookiesNamed(s.cookie.device) {

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -42,7 +41,7 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, devicePath) && s.serveDevice(w, r) {
+		if isDeviceRequest(r) && s.serveDevice(w, r) {
 			return
 		}
 		q := newRequest(s, w, r)

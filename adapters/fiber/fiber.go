@@ -11,10 +11,11 @@ import (
 	"sync"
 
 	"github.com/gofiber/fiber/v3"
+	"github.com/gofiber/fiber/v3/middleware/adaptor"
 	"github.com/valyala/fasthttp"
 
 	"github.com/dynasession/dynasession"
-	"github.com/dynasession/dynasession/internal/respond"
+	"github.com/dynasession/dynasession/internal/adapterhook"
 )
 
 type localsKey struct{}
@@ -42,6 +43,11 @@ type request struct {
 // and must call [dynasession.Session.Save] for its changes. A new id cannot be saved then.
 func Middleware(store *dynasession.Store) fiber.Handler {
 	return func(c fiber.Ctx) error {
+		if c.Method() == fiber.MethodPost {
+			if done, err := serveDevice(store, c); done {
+				return err
+			}
+		}
 		q := &request{store: store, ctx: c.Context()}
 		for name, value := range c.Request().Header.Cookies() {
 			if string(name) == store.CookieName() {
@@ -92,18 +98,36 @@ func (q *request) save(c fiber.Ctx) error {
 		return err
 	}
 	c.Vary(fiber.HeaderCookie)
-	setCookie(c, sess.Cookie())
+	writeCookies(c, sess)
 	return nil
 }
 
-func setCookie(c fiber.Ctx, cookie *http.Cookie) {
-	if cookie == nil {
+// writeCookies puts what the middleware of net/http puts into the header.
+func writeCookies(c fiber.Ctx, sess *dynasession.Session) {
+	h := http.Header{fiber.HeaderCacheControl: {string(c.Response().Header.Peek(fiber.HeaderCacheControl))}}
+	adapterhook.WriteCookies(sess, h)
+	if len(h[fiber.HeaderSetCookie]) == 0 {
 		return
 	}
-	c.Response().Header.Add(fiber.HeaderSetCookie, cookie.String())
-	h := http.Header{fiber.HeaderCacheControl: {string(c.Response().Header.Peek(fiber.HeaderCacheControl))}}
-	respond.KeepPrivate(h)
-	c.Set(fiber.HeaderCacheControl, h.Get(fiber.HeaderCacheControl))
+	for name, lines := range h {
+		if name != fiber.HeaderSetCookie {
+			c.Response().Header.Del(name)
+		}
+		for _, line := range lines {
+			c.Response().Header.Add(name, line)
+		}
+	}
+}
+
+// serveDevice answers a request to the endpoint of device-bound sessions: see dynasession.Config.DeviceBound.
+func serveDevice(store *dynasession.Store, c fiber.Ctx) (done bool, err error) {
+	if !strings.HasSuffix(c.Path(), "/.session-device") {
+		return false, nil
+	}
+	err = adaptor.HTTPHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		done = adapterhook.ServeDevice(store, w, r)
+	}))(c)
+	return done, err
 }
 
 // clearCorrupt deletes the cookie of a session that no server can read, so that the next request starts anew.
@@ -115,7 +139,7 @@ func (q *request) clearCorrupt(c fiber.Ctx, err error) {
 	if sess, err := q.store.Start(q.ctx); err == nil {
 		sess.Destroy()
 		if sess.Save(q.ctx) == nil {
-			setCookie(c, sess.Cookie())
+			writeCookies(c, sess)
 		}
 		_ = sess.Close()
 	}

@@ -413,3 +413,33 @@ func TestStorageInAnOutage(t *testing.T) {
 		assert.ErrorIs(t, err, stage.ErrReset.Err)
 	}
 }
+
+// TestDeviceBound checks the offer to bind a session, and the endpoint. The library's own tests sign proofs.
+func TestDeviceBound(t *testing.T) {
+	store := stage.NewStore(t, stage.Embedded(t), dynasession.Config{DeviceBound: 10 * time.Minute})
+	app := newApp(store, func() {})
+	app.Post("/mine/.session-device", func(c fiber.Ctx) error { return c.SendString("the application's") })
+	send := func(method, path string, header ...string) *http.Response {
+		r := httptest.NewRequest(method, path, http.NoBody)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Add(header[i], header[i+1])
+		}
+		resp, err := app.Test(r)
+		require.NoError(t, err)
+		_ = resp.Body.Close()
+		return resp
+	}
+	resp := send(http.MethodGet, "/login?alice")
+	assert.Contains(t, resp.Header.Get("Secure-Session-Registration"), `(ES256);path="/.session-device";challenge="`)
+	cookies := resp.Cookies()
+	require.Len(t, cookies, 2)
+	assert.Equal(t, "__Secure-session-device", cookies[1].Name)
+	assert.Equal(t, "/.session-device", cookies[1].Path)
+	assert.Equal(t, "private, no-store", resp.Header.Get("Cache-Control"))
+	cookie := cookies[1].Name + "=" + cookies[1].Value
+	assert.Equal(t, http.StatusBadRequest, send(http.MethodPost, "/.session-device", "Cookie", cookie, "Secure-Session-Response", "x.y.z").StatusCode)
+	resp = send(http.MethodPost, "/.session-device", "Cookie", cookie, "Sec-Secure-Session-Id", "x")
+	assert.Equal(t, http.StatusOK, resp.StatusCode)
+	assert.Equal(t, http.StatusOK, send(http.MethodPost, "/mine/.session-device").StatusCode, "no session's")
+	assert.Empty(t, send(http.MethodGet, "/set?k").Header.Get("Secure-Session-Registration"))
+}
