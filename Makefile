@@ -31,7 +31,7 @@ gotest: ## Run all tests, on dynamotest and on DynamoDB Local
 		$(GO) test -C $$module -exec "$(CURDIR)/bin/idwatch" -race -shuffle=on -count=1 -parallel 4 -timeout $(TIMEOUT) ./...; done'
 
 options: ## Run the tests with the options that change the calls to DynamoDB
-	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client; do \
+	$(LOCALDB) sh -ec 'for option in -eventual-reads -new-client -device-bound; do \
 		$(GO) test -count=1 -parallel 4 -timeout $(TIMEOUT) . ./internal/tests/... $$option; done'
 
 lint: ## Run the linters and check that go.mod and go.sum are tidy

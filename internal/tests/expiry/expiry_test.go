@@ -462,7 +462,7 @@ func TestExpiresAfterLifetimeWasLowered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := stage.Embedded(t)
 		sc := stage.NewScene(t, b, dynasession.Config{Lifetime: 24 * time.Hour, IdleTimeout: 3 * time.Hour})
-		lowered, err := dynasession.New(b.Client, dynasession.Config{Table: sc.Table, Lifetime: 2 * time.Hour})
+		lowered, err := dynasession.New(b.Client, stage.Options(dynasession.Config{Table: sc.Table, Lifetime: 2 * time.Hour}))
 		require.NoError(t, err)
 		var ends time.Time
 		sc.Handler = lowered.Middleware(stage.App{"/": func(s *stage.Session, _ http.ResponseWriter, r *http.Request) {

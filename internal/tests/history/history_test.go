@@ -539,7 +539,7 @@ func newHistory(t *testing.T, b *stage.Backend, p plan) *history {
 		client := dynamodb.New(b.Client.Options(), func(o *dynamodb.Options) {
 			w.next, o.HTTPClient = o.HTTPClient, w
 		})
-		store, err := dynasession.New(client, h.with(policy))
+		store, err := dynasession.New(client, stage.Options(h.with(policy)))
 		require.NoError(t, err)
 		h.stores = append(h.stores, store)
 		h.servers = append(h.servers, store.Middleware(http.HandlerFunc(serveVisit)))
@@ -687,7 +687,7 @@ func (h *history) readAll() {
 		policies = append(policies, dynasession.Lock)
 	}
 	for _, policy := range policies {
-		store, err := dynasession.New(h.b.Client, h.with(policy))
+		store, err := dynasession.New(h.b.Client, stage.Options(h.with(policy)))
 		if err != nil {
 			panic(err)
 		}
@@ -917,7 +917,7 @@ func (v *visit) send(server http.Handler) {
 		v.saved(v.err, nil)
 	}
 	v.kept = v.percent == 0 && !v.overdue && v.err == nil
-	cookies := w.Result().Cookies()
+	cookies := stage.Cookies(w)
 	if !v.ghost.IsZero() && len(cookies) > 0 {
 		v.fault("a request with the cookie of before a renewal has brought %d others", len(cookies))
 	}

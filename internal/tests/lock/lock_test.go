@@ -203,7 +203,7 @@ func TestLockHasRoom(t *testing.T) {
 				}
 				for ; sc.Get("/big").Code == http.StatusOK; size += 20 {
 				}
-				locking, err := dynasession.New(b.Client, dynasession.Config{Table: sc.Table, Concurrency: dynasession.Lock})
+				locking, err := dynasession.New(b.Client, stage.Options(dynasession.Config{Table: sc.Table, Concurrency: dynasession.Lock}))
 				require.NoError(t, err)
 				sc.Handler = locking.Middleware(sc.Paths)
 				assert.Equal(t, "big n token", sc.OK("/read"))
@@ -231,7 +231,7 @@ func TestLookHasATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := stage.Embedded(t)
 		sc := stage.NewScene(t, b, dynasession.Config{Concurrency: dynasession.Lock, LockWait: time.Minute, Timeout: time.Second})
-		holder, err := dynasession.New(b.Client, dynasession.Config{Table: sc.Table, Concurrency: dynasession.Lock})
+		holder, err := dynasession.New(b.Client, stage.Options(dynasession.Config{Table: sc.Table, Concurrency: dynasession.Lock}))
 		require.NoError(t, err)
 		tab := stage.NewBrowser(t, holder.Middleware(stage.App{"/hold": func(*stage.Session, http.ResponseWriter, *http.Request) {
 			b.Calls.Intercept(func(c *stage.Call) (*http.Response, error) {

@@ -357,7 +357,7 @@ func newFaultScene(t *testing.T, b *stage.Backend, cfg dynasession.Config, d dee
 	cfg.Timeout = 0 // for what comes before the deed
 	sc := &faultScene{Scene: stage.EmptyScene(t, b, cfg), deed: d, policy: cfg.Concurrency}
 	var err error
-	sc.judge, err = dynasession.New(b.Client, dynasession.Config{Table: sc.Table, Logger: stage.Output.Logger()})
+	sc.judge, err = dynasession.New(b.Client, stage.Options(dynasession.Config{Table: sc.Table, Logger: stage.Output.Logger()}))
 	require.NoError(t, err)
 	addDeeds(sc.Paths)
 	sc.Handler = survives(sc.Handler)
@@ -395,7 +395,7 @@ var flashKey = regexp.MustCompile(`"[^"]*flash[^"]*"`)
 
 // told is what counts of an item.
 func told(item map[string]types.AttributeValue) string {
-	s := flashKey.ReplaceAllString(stage.Attr(item, "data"), `"flash"`) + stage.Attr(item, "user")
+	s := flashKey.ReplaceAllString(stage.Plain(stage.Attr(item, "data")), `"flash"`) + stage.Attr(item, "user")
 	if _, remembered := item["idle"]; remembered {
 		s += " remembered"
 	}
@@ -520,7 +520,7 @@ const (
 var verbs = []verb{
 	{"Read", func(ctx context.Context, s *dynasession.Store, id string) (string, error) {
 		data, err := s.Read(ctx, id)
-		return string(data), err
+		return stage.Plain(string(data)), err
 	}, stage.NewData, stage.NewData + "alice", quickPace},
 	{"ValidateID", func(ctx context.Context, s *dynasession.Store, id string) (string, error) {
 		ok, err := s.ValidateID(ctx, id)

@@ -148,7 +148,7 @@ func TestBrokenLines(t *testing.T) {
 					}, b.Calls.Wrap)
 					d := deed{path: "/count", after: `{"n":1,"token":"t"}`}
 					sc := newFaultScene(t, direct, dynasession.Config{Concurrency: policy}, d)
-					behind, err := dynasession.New(b.Client, dynasession.Config{Table: sc.Table, Concurrency: policy, Timeout: 200 * time.Millisecond})
+					behind, err := dynasession.New(b.Client, stage.Options(dynasession.Config{Table: sc.Table, Concurrency: policy, Timeout: 200 * time.Millisecond}))
 					require.NoError(t, err)
 					sc.Handler = behind.Middleware(sc.Paths)
 

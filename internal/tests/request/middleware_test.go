@@ -33,7 +33,7 @@ func TestCookie(t *testing.T) {
 		"/out": func(s *stage.Session, _ http.ResponseWriter, _ *http.Request) { s.Destroy() }}))
 	w := br.Get("/set?1")
 	id := br.Cookie()
-	require.Equal(t, []string{"__Host-Http-session=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"}, w.Header()["Set-Cookie"])
+	require.Equal(t, []string{stage.CookieName + "=" + id + "; Path=/; HttpOnly; Secure; SameSite=Lax"}, w.Header()["Set-Cookie"])
 	require.Equal(t, "Cookie", w.Header().Get("Vary"))
 	require.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
 	w = br.Get("/get")
@@ -41,7 +41,7 @@ func TestCookie(t *testing.T) {
 	require.Empty(t, w.Header()["Cache-Control"])
 	require.Equal(t, "Cookie", w.Header().Get("Vary"))
 	w = br.Get("/out")
-	require.Contains(t, w.Header().Get("Set-Cookie"), "__Host-Http-session=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0;")
+	require.Contains(t, w.Header().Get("Set-Cookie"), stage.CookieName+"=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0;")
 	require.Empty(t, br.Cookie())
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,11 +129,13 @@ func BrowserWithID(t *testing.T, h http.Handler, id string) *Browser {
 	return br
 }
 
-// Cookies returns the cookies that a response sets or deletes.
-func Cookies(w *httptest.ResponseRecorder) []*http.Cookie { return w.Result().Cookies() }
+// Cookies returns the cookies that a response sets or deletes, without that for the endpoint of device-bound sessions.
+func Cookies(w *httptest.ResponseRecorder) []*http.Cookie {
+	return slices.DeleteFunc(w.Result().Cookies(), func(c *http.Cookie) bool { return strings.HasSuffix(c.Name, "-device") })
+}
 
 // CookieName is the default name of the session cookie.
-const CookieName = "__Host-Http-session"
+var CookieName = "__Host-Http-session"
 
 // Ask requests path with the given session cookie, which a browser may have deleted.
 func Ask(h http.Handler, cookie, path string) *httptest.ResponseRecorder {
@@ -146,7 +149,7 @@ func Ask(h http.Handler, cookie, path string) *httptest.ResponseRecorder {
 // OnlyCookie returns the cookie of a response that sets only one.
 func OnlyCookie(t *testing.T, w *httptest.ResponseRecorder) *http.Cookie {
 	t.Helper()
-	all := w.Result().Cookies()
+	all := Cookies(w)
 	require.Len(t, all, 1)
 	return all[0]
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -127,6 +128,10 @@ func (r *Recorder) Response(header http.Header, body string) {
 // Main runs the tests of a package and exits. The run fails if the tests leave goroutines behind, or if they or the
 // library printed, logged or reported the id of a session. ignore names goroutines that others start and keep.
 func Main(m *testing.M, ignore ...goleak.Option) {
+	flag.Parse()
+	if *WithDeviceBound {
+		CookieName = "__Host-session"
+	}
 	out, stop := watchOutput()
 	code := m.Run()
 	LocalTransport.CloseIdleConnections()

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,7 @@ func AWSConfig(endpoint string) aws.Config {
 var (
 	WithEventualReads = flag.Bool("eventual-reads", false, "read eventually, wherever Config allows it")
 	WithNewClient     = flag.Bool("new-client", false, "ask DynamoDB with NewClient's clients")
+	WithDeviceBound   = flag.Bool("device-bound", false, "offer browsers to bind their sessions, wherever Config allows it")
 )
 
 // A Backend is a DynamoDB to test against.
@@ -131,12 +133,24 @@ func NewStore(t testing.TB, b *Backend, cfg dynasession.Config) *dynasession.Sto
 	if cfg.Observer == nil {
 		cfg.Observer = Output.Observe
 	}
-	cfg.EventualReads = cfg.EventualReads || *WithEventualReads && !cfg.ForeignWriters
+	cfg = Options(cfg)
 	s, err := dynasession.New(b.Client, cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.CreateTable(t.Context()))
 	b.Calls.Take()
 	return s
+}
+
+// Options returns cfg with the options that the tests are run with, as far as it allows them.
+func Options(cfg dynasession.Config) dynasession.Config {
+	cfg.EventualReads = cfg.EventualReads || *WithEventualReads && !cfg.ForeignWriters
+	if c := cfg.Cookie; *WithDeviceBound && !cfg.InsecurePlainIDs && !cfg.ForeignWriters && cfg.Concurrency != dynasession.LastWriteWins &&
+		c.Domain == "" && !c.Insecure && !c.Partitioned && !strings.HasPrefix(c.Name, "__Host-Http-") {
+		cfg.DeviceBound = 10 * time.Minute
+	} else if *WithDeviceBound && c.Name == "" && cfg.Name == "" && !c.Insecure && c.Domain == "" && c.Path == "" {
+		cfg.Cookie.Name = CookieName
+	}
+	return cfg
 }
 
 // NewTable returns a name for a table that no other test uses.

@@ -134,7 +134,7 @@ func TestStartCookie(t *testing.T) {
 	assert.Equal(t, -1, sess.Cookie().MaxAge)
 	require.NoError(t, sess.Close())
 
-	assert.Equal(t, "__Host-Http-session", stage.NewStore(t, b, dynasession.Config{}).CookieName())
+	assert.Equal(t, stage.CookieName, stage.NewStore(t, b, dynasession.Config{}).CookieName())
 }
 
 // TestStartOfSeveralValues checks that, of several values, the first live session counts.
