@@ -211,6 +211,7 @@ func TestCookieSize(t *testing.T) {
 func FuzzCookie(f *testing.F) {
 	f.Add("__Host-Http-session="+cookieID1, "", "/", int64(1))
 	f.Add("a=b; __Host-Http-session="+cookieID1+".5; __Host-Http-session="+cookieID2, "example.com", "/a", int64(0))
+	f.Add("__Host-Http-session="+cookieID1+".5~1800000000.abc; __Host-Http-session="+cookieID1+"~.~", "", "/", int64(3))
 	f.Add("__Host-Http-session", "a..b", "", int64(1<<62))
 	f.Add(";;=;= ;\t", ".x.y", "/;", int64(-1))
 	f.Add("__Host-Http-session=\"\xff\"", "1.2", "/\x7f", int64(7))

@@ -145,8 +145,8 @@ func isUnwritable(err error) bool { return errors.Is(err, errUnwritable) }
 // An Event describes one operation, for metrics and traces.
 type Event struct {
 	// Op is "load", "save", "touch" (also of UpdateTimestamp), "renew", "destroy", "release" (of a lock), "late
-	// save" (one that was lost because the headers were sent), or an operation of Store: "read", "write",
-	// "sweep", "user sessions", "destroy user", "all sessions".
+	// save" (one that was lost because the headers were sent), "bind" and "refresh" (of [Config.DeviceBound]), or an
+	// operation of Store: "read", "write", "sweep", "user sessions", "destroy user", "all sessions".
 	Op string
 	// Ref names the session as [Session.Ref] does. It is "" if there is no session, or many.
 	Ref      string

@@ -21,6 +21,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ type deviceSite struct {
 	ahead  atomic.Int64           // nanoseconds
 	flags  []chromedp.ExecAllocatorOption
 	down   atomic.Bool
+	addr   string
 }
 
 func newDeviceSite(t *testing.T, cfg dynasession.Config) *deviceSite {
@@ -96,7 +98,8 @@ func newDeviceSite(t *testing.T, cfg dynasession.Config) *deviceSite {
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+	s.addr = srv.Listener.Addr().String()
+	_, port, _ := net.SplitHostPort(s.addr)
 	s.flags = deviceFlags(port, pin)
 	return s
 }
@@ -141,22 +144,30 @@ const (
 // browser starts a browser that knows device-bound sessions, unless plain.
 func (s *deviceSite) browser(t *testing.T, plain bool) tab {
 	t.Helper()
-	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.Flag("headless", "new"), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Flag("disable-dev-shm-usage", true),
-	}
 	flags := s.flags
 	if plain {
 		flags = flags[1:]
 	}
+	b, _ := s.browserOf(t, t.TempDir(), flags)
+	return b
+}
+
+// browserOf starts a browser with a profile, and returns what ends it.
+func (*deviceSite) browserOf(t *testing.T, profile string, flags []chromedp.ExecAllocatorOption) (b tab, end func()) {
+	t.Helper()
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(profile), chromedp.Flag("headless", "new"), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Flag("disable-dev-shm-usage", true),
+	}
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
 	t.Cleanup(stop)
 	ctx, _ = chromedp.NewContext(ctx, chromedp.WithErrorf(t.Logf))
-	t.Cleanup(func() { _ = chromedp.Cancel(ctx) })
+	end = sync.OnceFunc(func() { _ = chromedp.Cancel(ctx) })
+	t.Cleanup(end)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return tab{ctx, nil}
+	return tab{ctx, nil}, end
 }
 
 // page opens a page and returns its text.
@@ -278,6 +289,40 @@ func TestDeviceFlow(t *testing.T) {
 	}
 }
 
+// program returns a thief that is no browser: it sends the cookies that it has copied, and ignores their end.
+func (s *deviceSite) program(t *testing.T, cookies []*network.Cookie) func(path string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.addr)
+		},
+	}}
+	t.Cleanup(client.CloseIdleConnections)
+	return func(path string) string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, shopURL+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cookies {
+			if c.Path == "/" {
+				r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+			}
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ := strings.Cut(string(body), "<p id=p>")
+		return strings.TrimSpace(strings.TrimSuffix(text, "</p>"))
+	}
+}
+
 // TestDeviceThief copies the jar into another browser, and into a program.
 func TestDeviceThief(t *testing.T) {
 	s := newDeviceSite(t, dynasession.Config{})
@@ -293,8 +338,15 @@ func TestDeviceThief(t *testing.T) {
 	thief.steal(t, owner.jar(t))
 	s.want(t, thief, "/who", "ann true")
 	s.want(t, thief, "/count?thief", "ann")
+	program := s.program(t, owner.jar(t))
+	if got := program("/who"); got != "ann true" {
+		t.Error(got)
+	}
 	s.pass(boundFor)
 	s.want(t, thief, "/who", "false")
+	if got := program("/who"); got != "false" {
+		t.Error(got)
+	}
 	owner.expire(t)
 	s.want(t, owner, "/who", "ann true")
 	s.next(t, "refresh")
@@ -351,6 +403,26 @@ func TestDeviceOutage(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the binding is lost")
 		}
+	}
+}
+
+// TestDeviceRestart starts the browser anew, with its profile. A session that outlives the browser does so bound.
+func TestDeviceRestart(t *testing.T) {
+	for name, persist := range map[string]bool{"persist": true, "not": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newDeviceSite(t, dynasession.Config{Cookie: dynasession.CookieConfig{Persist: persist}})
+			profile := t.TempDir()
+			b, end := s.browserOf(t, profile, s.flags)
+			s.bind(t, b)
+			s.want(t, b, "/who", "ann true")
+			end()
+			b, _ = s.browserOf(t, profile, s.flags)
+			if got := b.page(t, "/who"); got != "ann true" && got != "false" {
+				t.Error(got)
+			}
+			s.bind(t, b) // whatever the browser has kept, a sign-in begins anew
+			s.want(t, b, "/who", "ann true")
+		})
 	}
 }
 
