@@ -2,11 +2,21 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
+	"github.com/dynasession/dynasession"
 	"github.com/dynasession/dynasession/dynamotest"
 )
 
@@ -40,4 +50,41 @@ func TestExitCodes(t *testing.T) {
 	for _, args := range []string{"sessions ls", "sweep --dry-run"} {
 		assert.Equal(t, exitUnavailable, code(args), args)
 	}
+}
+
+// TestInterrupt sends a sweep what Ctrl-C does: it says what was done, and ends with 130.
+func TestInterrupt(t *testing.T) {
+	server := dynamotest.NewServer()
+	t.Cleanup(server.Close)
+	t.Setenv("AWS_ENDPOINT_URL_DYNAMODB", server.URL())
+	t.Setenv("AWS_REGION", "us-east-1")
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	store, err := dynasession.New(server.Client(), dynasession.Config{})
+	require.NoError(t, err)
+	require.NoError(t, store.CreateTable(t.Context()))
+	for range 100 {
+		id := store.CreateID()
+		require.NoError(t, store.Write(t.Context(), id, nil))
+	}
+	past := &types.AttributeValueMemberN{Value: strconv.FormatInt(time.Now().Add(-time.Hour).Unix(), 10)}
+	for _, item := range server.Items(dynasession.DefaultTable) {
+		item["expires"] = past
+		_, err := server.Client().PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String(dynasession.DefaultTable), Item: item})
+		require.NoError(t, err)
+	}
+	server.ResetCalls()
+	var out, stderr bytes.Buffer
+	code := make(chan int, 1)
+	go func() {
+		code <- run(strings.Fields("sweep --yes --units-per-second 5"), strings.NewReader(""), &out, &stderr)
+	}()
+	require.Eventually(t, func() bool { return server.Calls().Count("DeleteItem") > 0 }, 30*time.Second, time.Millisecond)
+	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGINT))
+	assert.Equal(t, exitInterrupted, <-code)
+	assert.Contains(t, stderr.String(), "interrupted")
+	deleted := server.Calls().Count("DeleteItem")
+	assert.Less(t, deleted, 100)
+	assert.Len(t, server.Items(dynasession.DefaultTable), 100-deleted, "what was under way was finished")
+	assert.Regexp(t, fmt.Sprintf(`(?m)^\d+ +\d+ +%d `, deleted), out.String())
 }
