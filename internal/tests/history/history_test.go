@@ -539,7 +539,7 @@ func newHistory(t *testing.T, b *stage.Backend, p plan) *history {
 		client := dynamodb.New(b.Client.Options(), func(o *dynamodb.Options) {
 			w.next, o.HTTPClient = o.HTTPClient, w
 		})
-		store, err := dynasession.New(client, stage.Options(h.with(policy)))
+		store, err := dynasession.New(client, h.options(policy))
 		require.NoError(t, err)
 		h.stores = append(h.stores, store)
 		h.servers = append(h.servers, store.Middleware(http.HandlerFunc(serveVisit)))
@@ -548,6 +548,15 @@ func newHistory(t *testing.T, b *stage.Backend, p plan) *history {
 		h.browsers = append(h.browsers, &historyBrowser{user: "user" + strconv.Itoa(i)})
 	}
 	return h
+}
+
+// options is with, and the options that the tests are run with. Whether reads are eventual is the plan's.
+func (h *history) options(policy dynasession.Concurrency) dynasession.Config {
+	cfg := h.with(policy)
+	eventual := cfg.EventualReads
+	cfg = stage.Options(cfg)
+	cfg.EventualReads = eventual
+	return cfg
 }
 
 func (h *history) with(policy dynasession.Concurrency) dynasession.Config {
@@ -687,7 +696,7 @@ func (h *history) readAll() {
 		policies = append(policies, dynasession.Lock)
 	}
 	for _, policy := range policies {
-		store, err := dynasession.New(h.b.Client, stage.Options(h.with(policy)))
+		store, err := dynasession.New(h.b.Client, h.options(policy))
 		if err != nil {
 			panic(err)
 		}
