@@ -86,6 +86,7 @@ func (a *app) serve(cmd *cobra.Command, addr string) error {
 	if err != nil {
 		return err
 	}
+	cfg.UserIndex = orDefault(cfg.UserIndex, "by-user") // an application without one works, too
 	store, err := dynasession.New(db.Client(), cfg)
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func (a *app) serve(cmd *cobra.Command, addr string) error {
 	srv := &http.Server{Handler: db, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
-	cmd.Printf("export AWS_ENDPOINT_URL_DYNAMODB=http://%s AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local\n", ln.Addr())
+	cmd.Printf("export AWS_ENDPOINT_URL_DYNAMODB=http://%s AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local DYNASESSION_USER_INDEX=%s\n", ln.Addr(), cfg.UserIndex)
 	if err := srv.Serve(ln); ctx.Err() == nil {
 		return err
 	}
