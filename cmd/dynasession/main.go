@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/dynasession/dynasession"
 )
@@ -175,10 +176,7 @@ func (a *app) confirm(cmd *cobra.Command, what string) error {
 	return errNotYes
 }
 
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 func (a *app) configCommand() *cobra.Command {
 	return &cobra.Command{
