@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -904,3 +905,14 @@ type orphanage struct {
 
 func (o orphanage) saveNow(context.Context, *Session) error { return nil }
 func (o orphanage) orphaned()                               { *o.told++ }
+
+// TestKeysAreCopies checks that a session keeps no memory of its caller's strings: some frameworks use it again.
+func TestKeysAreCopies(t *testing.T) {
+	memory := []byte("key user")
+	s := bareSession()
+	s.Set(unsafe.String(&memory[0], 3), 1)
+	s.SetUser(unsafe.String(&memory[4], 4))
+	copy(memory, "xxxxxxxx")
+	assert.Equal(t, []string{"key"}, s.Keys())
+	assert.Equal(t, "user", s.User())
+}

@@ -217,6 +217,14 @@ func TestFlow(t *testing.T) {
 		b.get("/login?alice")
 		assert.NotEmpty(t, b.offered)
 		assert.Equal(t, "alice false false [n]", b.get("/who"), "not yet")
+		other := b.thief() // whoever has the cookie of a browser that binds nothing must get no offer
+		for _, path := range []string{"/who", "/count", "/renew", "/count"} {
+			other.get(path)
+		}
+		assert.Empty(t, other.offered)
+		b = newClient(t, b.handler)
+		b.get("/count")
+		b.get("/login?alice")
 		w := b.register()
 		require.Equal(t, http.StatusOK, w.Code)
 		var answer map[string]any

@@ -372,3 +372,37 @@ func TestFlashesOfTwoGoroutines(t *testing.T) {
 	}
 	sc.OK("/")
 }
+
+// TestConflictsAreCounted checks Event.Conflicts: of a save that was merged, and of one that then failed.
+func TestConflictsAreCounted(t *testing.T) {
+	b := stage.Embedded(t)
+	var saves []dynasession.Event
+	store := stage.NewStore(t, b, dynasession.Config{Observer: func(_ context.Context, e dynasession.Event) {
+		if e.Op == "save" {
+			saves = append(saves, e)
+		}
+	}})
+	start := func(id string) *dynasession.Session {
+		sess, err := store.Start(t.Context(), id)
+		require.NoError(t, err)
+		return sess
+	}
+	first := start("")
+	first.Set("token", "t")
+	require.NoError(t, first.Save(t.Context()))
+	id := first.ID()
+	one, two, three := start(id), start(id), start(id)
+	one.Set("a", 1)
+	two.Set("b", 2)
+	require.NoError(t, one.Save(t.Context()))
+	require.NoError(t, two.Save(t.Context()))
+	dynasession.Pop[string](two, "token")
+	require.NoError(t, two.Save(t.Context()))
+	dynasession.Pop[string](three, "token")
+	require.ErrorIs(t, three.Save(t.Context()), dynasession.ErrConflict)
+	var conflicts []int
+	for _, e := range saves {
+		conflicts = append(conflicts, e.Conflicts)
+	}
+	assert.Equal(t, []int{0, 0, 1, 0, 1}, conflicts)
+}
