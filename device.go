@@ -98,7 +98,7 @@ func (s *Store) bindCookie(u *cookieUpdate, c *checkout, res *result) {
 	}
 }
 
-// limitCookie gives the cookie of a bound session its proof, and an end before the proof's.
+// limitCookie adds the proof to the cookie of a bound session, and ends the cookie before the proof.
 func (s *Store) limitCookie(u *cookieUpdate, st *dbsc.State, proof string) {
 	bound := seconds(s.cfg.DeviceBound)
 	end := st.CookieEnd(proof)

@@ -122,7 +122,7 @@ func (a *app) scan(cmd *cobra.Command, f func(r *protocol.Record, size int) erro
 	return nil
 }
 
-// scanError gives err the library's kinds, for the exit code.
+// scanError wraps err in an error of the library, which decides the exit code.
 func scanError(ctx context.Context, table, region string, err error) error {
 	var missing *types.ResourceNotFoundException
 	switch {

@@ -1,4 +1,4 @@
-// Package adapterhook gives this project's adapters what the public API has no need for. The root package sets its
+// Package adapterhook has functions that this project's adapters need and the public API does not. The root package sets its
 // functions when the program starts.
 package adapterhook
 

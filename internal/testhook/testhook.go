@@ -1,11 +1,11 @@
-// Package testhook gives the tests under internal/tests what the public API has no need for. The root package sets
+// Package testhook has functions that the tests under internal/tests need and the public API does not. The root package sets
 // its functions when the program starts.
 package testhook
 
 import "time"
 
 var (
-	// SetClock gives a *dynasession.Store that is not in use yet a clock of its own.
+	// SetClock replaces the clock of a *dynasession.Store that is not in use yet.
 	SetClock func(store any, now func() time.Time)
 
 	// GhostUntil returns when the tombstone expires that a *dynasession.Session was loaded from, or the zero Time
