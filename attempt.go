@@ -133,12 +133,12 @@ func (a *attempt) prepare(meta protocol.Meta, end protocol.Extension, now int64)
 	}
 	if a.renew {
 		if a.renewal == nil {
-			id := newID()
+			id, bound := s.renewedID(a)
 			fresh := &protocol.Record{Key: s.keys.key(id), Meta: meta, Expires: end.Expires, Rev: 1, Marks: a.mark}
 			if err := s.encode(fresh, &a.vals); err != nil {
 				return nil, "", w, err
 			}
-			a.renewal = &renewal{fresh, id, s.rules.Renew(a.base, fresh, lease, now)}
+			a.renewal = &renewal{fresh, id, s.rules.Renew(a.base, fresh, bound, lease, now)}
 		}
 		return a.renewal.fresh, a.renewal.id, a.renewal.write, nil
 	}

@@ -16,7 +16,7 @@ func (s *Session) checkOut() checkout {
 	defer s.mu.Unlock()
 	c := checkout{
 		pending: s.pend, keys: s.keys, rec: s.rec, ghost: s.ghost, id: s.id, vals: s.vals.clone(), meta: s.meta(),
-		lease: s.lease, version: s.version, unacked: s.unacked, newID: s.newID, proof: s.proof,
+		lease: s.lease, version: s.version, unacked: s.unacked, newID: s.newID, proof: s.proof, unproven: s.unproven,
 	}
 	s.pend, s.saving = pending{}, pending{signIn: s.pend.signIn, remember: s.pend.remember, limit: s.pend.limit}
 	return c
@@ -40,7 +40,7 @@ func (s *Session) settle(c *checkout, res *result, err error) {
 		s.pend.destroyed = res.rec
 		return
 	}
-	s.rec, s.id, s.vals, s.ghost = res.rec, res.id, res.vals, nil
+	s.rec, s.id, s.vals, s.ghost, s.unproven = res.rec, res.id, res.vals, nil, false
 	if s.pend.anew() {
 		s.vals = values{}
 	}

@@ -99,7 +99,7 @@ func (c *cookieMaker) cookie(u cookieUpdate) *http.Cookie {
 		Name: c.Name, Domain: c.Domain, Path: c.Path, SameSite: c.SameSite,
 		Secure: !c.Insecure, HttpOnly: true, Partitioned: c.Partitioned,
 	}
-	if u.action == cookieClear {
+	if u.action == cookieClear || u.action == cookieProve {
 		cookie.MaxAge, cookie.Expires = -1, time.Unix(1, 0)
 		return cookie
 	}

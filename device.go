@@ -73,13 +73,97 @@ func (s *Store) proven(sess *Session, vals *values, proof string) bool {
 	if st.Key == nil {
 		return true
 	}
-	now, bound := s.now().Unix(), seconds(s.cfg.DeviceBound)
-	end := st.CookieEnd(proof)
-	if end > now && end <= now+bound+protocol.ClockMargin {
+	if s.proves(&st, proof) {
 		sess.proof = proof
 		return true
 	}
-	return now < st.Since+bound
+	return s.now().Unix() < st.Since+seconds(s.cfg.DeviceBound)
+}
+
+// proves reports whether proof is one of the session with the state st, and holds.
+func (s *Store) proves(st *dbsc.State, proof string) bool {
+	end, now := st.CookieEnd(proof), s.now().Unix()
+	return end > now && end <= now+seconds(s.cfg.DeviceBound)+protocol.ClockMargin
+}
+
+// maxRenewals is how many renewals since the device's last proof its browser may have missed.
+const maxRenewals = 64
+
+// boundSession is a session that is bound, or is to be bound.
+type boundSession struct {
+	id    string
+	rec   *protocol.Record
+	vals  values
+	state dbsc.State
+}
+
+// renewedID returns the id that a renews the session under, and whether the device's key goes with it. Then the id follows
+// from the one before, so that a browser which has missed it gets it by a proof of the key.
+func (s *Store) renewedID(a *attempt) (id string, bound bool) {
+	if s.cfg.DeviceBound > 0 && a.signIn == nil {
+		if st, ok := deviceState(s.cfg.Codec, &a.vals); ok {
+			return nextID(st.Secret[:], a.id), st.Key != nil
+		}
+	}
+	return newID(), false
+}
+
+// successor returns what r leads to, if it is a tombstone: the keys on the way, and the last record, which is a tombstone
+// only after steps others.
+func (s *Store) successor(ctx context.Context, op *operation, r *protocol.Record, steps int) (keys []string, _ *protocol.Record, err error) {
+	for err == nil && r != nil && r.Tombstone && len(keys) < steps {
+		keys = append(keys, r.Moved)
+		r, err = s.getConsistently(ctx, op, r.Moved)
+	}
+	return keys, r, err
+}
+
+// bound returns the bound session of r, which renewals of the one with the id have led to under the keys; nil for none.
+func (s *Store) bound(id string, keys []string, r *protocol.Record) (*boundSession, error) {
+	if r == nil || r.Tombstone {
+		return nil, nil
+	}
+	vals, err := s.values(r)
+	if err != nil {
+		return nil, err
+	}
+	st, ok := deviceState(s.cfg.Codec, &vals)
+	if !ok {
+		return nil, nil
+	}
+	for _, key := range keys {
+		if id = nextID(st.Secret[:], id); s.keys.key(id) != key { // somebody has signed in since
+			return nil, nil
+		}
+	}
+	return &boundSession{id, r, vals, st}, nil
+}
+
+// find reads the bound session that had the id at a proof of its device; nil for none.
+func (s *Store) find(ctx context.Context, op *operation, id string) (*boundSession, error) {
+	r, err := s.getConsistently(ctx, op, op.key)
+	if err != nil {
+		return nil, err
+	}
+	keys, r, err := s.successor(ctx, op, r, maxRenewals)
+	if err != nil {
+		return nil, err
+	}
+	return s.bound(id, keys, r)
+}
+
+// awaitsProof reports whether the browser whose cookie c names the tombstone would get the session by a proof of its key: the
+// session was renewed, and the response that had its new id went to somebody else, or is late.
+func (s *Store) awaitsProof(ctx context.Context, op *operation, c sessionCookie, tombstone *protocol.Record) (bool, error) {
+	if s.cfg.DeviceBound == 0 || c.proof == "" {
+		return false, nil
+	}
+	keys, r, err := s.successor(ctx, op, tombstone, maxSteps)
+	if err != nil || r != nil && r.Tombstone { // the endpoint looks further
+		return r != nil, err
+	}
+	b, err := s.bound(c.id, keys, r)
+	return b != nil && s.proves(&b.state, c.proof), err
 }
 
 // bindCookie makes u the cookie of a bound session, or offers to bind it.
@@ -122,6 +206,8 @@ func (c *cookieMaker) writeDevice(h http.Header, u cookieUpdate) {
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteNoneMode,
 	}
 	switch {
+	case u.action == cookieProve:
+		return
 	case u.action == cookieClear, u.dropDevice:
 		cookie.Value, cookie.MaxAge = "", -1
 	case !u.device:
@@ -198,65 +284,54 @@ func (d *device) serve(ctx context.Context, id string) (err error) {
 	}
 	ctx, op := s.start(ctx, name, s.keys.key(id))
 	defer func() { op.end(err) }()
-	rec, err := s.getConsistently(ctx, op, op.key)
+	b, err := s.find(ctx, op, id)
 	if err != nil {
 		return err
 	}
-	if rec == nil {
-		d.end()
-		return nil
-	}
-	if rec.Tombstone { // the browser has, or will have, the cookie of the renewed session
-		return fmt.Errorf("%w: session %s was renewed", ErrConflict, s.keys.ref(op.key))
-	}
-	vals, err := s.values(rec)
-	if err != nil {
-		return err
-	}
-	st, ok := deviceState(s.cfg.Codec, &vals)
-	if !ok || d.sid != "" && (st.Key == nil || st.ID() != d.sid) {
+	if b == nil || d.sid != "" && (b.state.Key == nil || b.state.ID() != d.sid) {
 		d.end() // nothing is bound, or another sign-in is
 		return nil
 	}
 	if !s.cookie.binds {
-		d.release(id, rec)
+		d.release(b)
 		return nil
 	}
 	proof, now := d.r.Header.Get("Secure-Session-Response"), s.now().Unix()
 	if proof == "" && d.sid != "" {
-		d.challenge(&st, now)
+		d.challenge(&b.state, now)
 		return nil
 	}
-	known := st.Key
+	known := b.state.Key
 	if d.sid == "" {
-		st.Key = nil
+		b.state.Key = nil
 	}
-	key, err := st.Verify(proof, now)
+	key, err := b.state.Verify(proof, now)
 	switch {
 	case errors.Is(err, dbsc.ErrChallenge) && d.sid != "":
-		d.challenge(&st, now)
+		d.challenge(&b.state, now)
 		return nil
 	case err != nil, d.sid == "" && known != nil && !bytes.Equal(known, key):
 		return errWrongProof // also a second registration, by another key
 	}
-	st.Key = key
+	b.state.Key = key
 	if known == nil {
-		if st, id, rec, err = s.storeKey(ctx, id, rec, vals, st); err != nil {
+		if err := s.storeKey(ctx, b); err != nil {
 			return err
 		}
 	}
-	d.prove(&st, id, rec)
+	d.prove(b)
 	return nil
 }
 
-// storeKey binds the session to the key in st.
-func (s *Store) storeKey(ctx context.Context, id string, rec *protocol.Record, vals values, st dbsc.State) (dbsc.State, string, *protocol.Record, error) {
+// storeKey binds the session to the key in its state.
+func (s *Store) storeKey(ctx context.Context, b *boundSession) error {
 	sess := s.newSession()
-	sess.id, sess.rec, sess.vals = id, rec, vals
-	st.Since = s.now().Unix()
-	sess.mutate(func() { sess.bind(st) })
+	sess.id, sess.rec, sess.vals = b.id, b.rec, b.vals
+	b.state.Since = s.now().Unix()
+	sess.mutate(func() { sess.bind(b.state) })
 	_, err := s.save(ctx, sess, false)
-	return st, sess.id, sess.rec, err
+	b.id, b.rec = sess.id, sess.rec
+	return err
 }
 
 // end says that the session is over, so that the browser forgets its key.
@@ -269,8 +344,8 @@ func (d *device) end() {
 }
 
 // release ends the binding of a session that goes on without one, since DeviceBound was turned off: with an ordinary cookie.
-func (d *device) release(id string, rec *protocol.Record) {
-	u := d.store.cookieOf(&checkout{}, &result{rec: rec, id: id})
+func (d *device) release(b *boundSession) {
+	u := d.store.cookieOf(&checkout{}, &result{rec: b.rec, id: b.id})
 	u.dropDevice = true
 	d.store.cookie.write(d.w.Header(), u)
 	d.end()
@@ -287,9 +362,9 @@ func (d *device) challenge(st *dbsc.State, now int64) {
 }
 
 // prove sets the cookie with a new proof, and says what is bound.
-func (d *device) prove(st *dbsc.State, id string, rec *protocol.Record) {
-	s := d.store
-	u := s.cookieOf(&checkout{}, &result{rec: rec, id: id})
+func (d *device) prove(b *boundSession) {
+	s, st := d.store, &b.state
+	u := s.cookieOf(&checkout{}, &result{rec: b.rec, id: b.id})
 	u.device, u.deviceAge = true, u.maxAge
 	s.limitCookie(&u, st, st.Cookie(s.now().Unix()+seconds(s.cfg.DeviceBound)))
 	s.cookie.write(d.w.Header(), u)

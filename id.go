@@ -3,7 +3,9 @@ package dynasession
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha3"
 	"encoding/hex"
+	"io"
 	"strings"
 )
 
@@ -23,11 +25,23 @@ const (
 )
 
 // newID returns a session id. It cannot fail: without random bytes, crypto/rand ends the program.
-func newID() string {
+func newID() string { return readID(rand.Reader) }
+
+// nextID returns the id that a device-bound session with the given secret gets after id. Whoever knows only one of the two
+// cannot find it out.
+func nextID(secret []byte, id string) string {
+	h := sha3.NewSHAKE256()
+	_, _ = h.Write(secret)
+	_, _ = h.Write([]byte(id))
+	return readID(h)
+}
+
+// readID makes an id of random bytes, whose Read cannot fail.
+func readID(r io.Reader) string {
 	var id [idLen]byte
 	var random [64]byte
 	for n := 0; n < idLen; {
-		_, _ = rand.Read(random[:])
+		_, _ = r.Read(random[:])
 		for _, b := range random {
 			// 248 is the largest multiple of 62 in a byte: above it, a remainder
 			// would favour the alphabet's first letters.

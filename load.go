@@ -20,8 +20,10 @@ type sessionCookie struct {
 func (s *Store) load(ctx context.Context, cookies []sessionCookie) (*Session, error) {
 	var ghost *Session
 	var unread error
+	var unproven bool
 	for _, c := range cookies {
-		sess, err := s.loadOne(ctx, c)
+		sess, lacksProof, err := s.loadOne(ctx, c)
+		unproven = unproven || lacksProof
 		switch {
 		case errors.Is(err, ErrCorrupt):
 			if unread == nil {
@@ -38,17 +40,19 @@ func (s *Store) load(ctx context.Context, cookies []sessionCookie) (*Session, er
 	}
 	switch {
 	case ghost != nil:
+		ghost.unproven = unproven
 		return ghost, nil
 	case unread != nil:
 		return nil, unread
 	}
 	sess := s.newSession()
-	sess.over = len(cookies) > 0
+	sess.over, sess.unproven = len(cookies) > 0, unproven
 	return sess, nil
 }
 
-// loadOne returns the session of one cookie, or nil for none.
-func (s *Store) loadOne(ctx context.Context, c sessionCookie) (_ *Session, err error) {
+// loadOne returns the session of one cookie, or nil for none. It reports whether the browser would get the session again by
+// a proof of its device's key.
+func (s *Store) loadOne(ctx context.Context, c sessionCookie) (_ *Session, unproven bool, err error) {
 	key := s.keys.key(c.id)
 	timed, op := s.start(ctx, "load", key)
 	defer func() { op.end(err) }()
@@ -60,28 +64,27 @@ func (s *Store) loadOne(ctx context.Context, c sessionCookie) (_ *Session, err e
 		s.noticeLock(ctx, got.rec)
 	}
 	if got.rec == nil || err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	sess := s.newSession()
 	if got.rec.Tombstone {
+		unproven, err = s.awaitsProof(timed, op, c, got.rec)
+		if err != nil || !unproven && !got.rec.Fresh(s.now().Unix()) {
+			return nil, false, err
+		}
 		sess.ghost = got.rec
-		return sess, nil
+		return sess, unproven, nil
 	}
 	vals, err := s.values(got.rec)
-	if err != nil {
+	unproven = err == nil && s.cfg.DeviceBound > 0 && !s.proven(sess, &vals, c.proof)
+	if err != nil || unproven {
 		if got.lease != nil {
 			s.release(ctx, got.lease)
 		}
-		return nil, err
-	}
-	if s.cfg.DeviceBound > 0 && !s.proven(sess, &vals, c.proof) {
-		if got.lease != nil {
-			s.release(ctx, got.lease)
-		}
-		return nil, nil
+		return nil, unproven, err
 	}
 	sess.id, sess.rec, sess.vals, sess.lease = c.id, got.rec, vals, got.lease
-	return sess, nil
+	return sess, false, nil
 }
 
 func (s *Store) newSession() *Session {
@@ -90,7 +93,7 @@ func (s *Store) newSession() *Session {
 	}
 }
 
-// get reads a live session, or the fresh tombstone of one that was renewed; nil for neither. It believes an eventually
+// get reads a live session, or the tombstone of one that was renewed; nil for neither. It believes an eventually
 // consistent read only if that shows a live session no older than rev, which the cookie carries.
 func (s *Store) get(ctx context.Context, op *operation, key string, rev int64) (*protocol.Record, error) {
 	if s.cfg.EventualReads {
@@ -110,7 +113,7 @@ func (s *Store) getConsistently(ctx context.Context, op *operation, key string) 
 	return r, nil
 }
 
-// isGhost reports whether a request for r is a ghost. With ForeignWriters there are none.
+// isGhost reports whether a request for r is a ghost, or may be one. With ForeignWriters there are none.
 func (s *Store) isGhost(r *protocol.Record) bool {
-	return r != nil && !s.cfg.ForeignWriters && r.Fresh(s.now().Unix()) && s.keys.owns(r.Moved)
+	return r != nil && !s.cfg.ForeignWriters && r.Tombstone && r.Expires > s.now().Unix() && s.keys.owns(r.Moved)
 }

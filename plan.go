@@ -21,6 +21,8 @@ type checkout struct {
 	proof string // of the device
 	newID string // the id for a new session; "" for a random one
 
+	unproven bool // see Session
+
 	version int      // of the session
 	unacked *unacked // the save before this one, if nobody knows what became of it
 }

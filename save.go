@@ -29,6 +29,7 @@ const (
 	cookieKeep cookieAction = iota
 	cookieSet
 	cookieClear
+	cookieProve // clears the cookie of a device-bound session, so that the browser proves its key before the next request
 )
 
 // save stores what sess has pending. With headersSent it refuses, before it writes, what would need a new cookie.
@@ -38,6 +39,9 @@ func (s *Store) save(ctx context.Context, sess *Session, headersSent bool) (cook
 	}
 	c := sess.checkOut()
 	cookie, res, err := s.run(ctx, &c, headersSent)
+	if c.unproven && cookie.action == cookieKeep {
+		cookie.action = cookieProve
+	}
 	sess.settle(&c, res, err)
 	return cookie, err
 }

@@ -29,20 +29,21 @@ type Session struct {
 	newID string // the id that it is to get; "" for a random one
 	over  bool   // the browser came with the id of a session that is over
 
-	mu      sync.Mutex
-	id      string           // "" before a new session is saved
-	rec     *protocol.Record // as loaded or last saved; nil: there is no item
-	ghost   *protocol.Record // the tombstone that the cookie names; nil: none
-	born    int64            // of a new session
-	vals    values           // as stored, with pend on top
-	pend    pending
-	saving  pending // the changes of attributes that a save under way has taken
-	asked   pending // what this request has asked of Remember and LimitTo, saved or not
-	version int     // counts the changes
-	empty   int     // the version of which a save has stored nothing, since there was nothing
-	unacked *unacked
-	ended   bool   // the request is over
-	lease   *lease // of the session's lock, while it is held
+	mu       sync.Mutex
+	id       string           // "" before a new session is saved
+	rec      *protocol.Record // as loaded or last saved; nil: there is no item
+	ghost    *protocol.Record // the tombstone that the cookie names; nil: none
+	unproven bool             // the browser would get a session by a proof of its device's key
+	born     int64            // of a new session
+	vals     values           // as stored, with pend on top
+	pend     pending
+	saving   pending // the changes of attributes that a save under way has taken
+	asked    pending // what this request has asked of Remember and LimitTo, saved or not
+	version  int     // counts the changes
+	empty    int     // the version of which a save has stored nothing, since there was nothing
+	unacked  *unacked
+	ended    bool   // the request is over
+	lease    *lease // of the session's lock, while it is held
 }
 
 // saver saves a session: a request of the middleware, or what Start returns.

@@ -42,8 +42,11 @@ func (l Rules) Live(r *Record, now int64) bool {
 	return true
 }
 
-// Fresh reports whether r is a tombstone that still counts at now.
-func (r *Record) Fresh(now int64) bool { return r.Tombstone && r.Expires > now }
+// Fresh reports whether r is a tombstone that still counts at now for whoever has no more than its id. One that is kept
+// longer says when it was made.
+func (r *Record) Fresh(now int64) bool {
+	return r.Tombstone && r.Expires > now && (r.Meta.Born == 0 || r.Meta.Born+Grace > now)
+}
 
 // Birth returns when a session that is made now is born. It is not before NotBefore, which is rounded up, and may be
 // another server's present.

@@ -504,9 +504,15 @@ func Tombstone(key string, fresh *Record, now int64) *Record {
 	}
 }
 
-// Renew puts fresh, and a tombstone in the place of old. lease is given up with old; nil for none.
-func (l Rules) Renew(old, fresh *Record, lease *Lease, now int64) Write {
-	gone := put(Tombstone(old.Key, fresh, now))
+// Renew puts fresh, and a tombstone in the place of old. The tombstone of a device-bound session is kept for as long as
+// the session may last: the device may come back with the old id, and prove its key. lease is given up with old; nil for
+// none.
+func (l Rules) Renew(old, fresh *Record, bound bool, lease *Lease, now int64) Write {
+	tombstone := Tombstone(old.Key, fresh, now)
+	if bound {
+		tombstone.Expires, tombstone.Meta.Born = max(tombstone.Expires, fresh.Expires), now
+	}
+	gone := put(tombstone)
 	if l.Foreign { // PHP would write onto a tombstone
 		gone = remove(old.Key)
 	}

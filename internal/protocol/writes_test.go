@@ -34,8 +34,8 @@ func documented() map[string]Write {
 		return l.Save(s)
 	}
 	far := l.Save(Save{Base: base, Next: next, End: Extension{600, true, 500}, Now: 450, Merge: true})
-	renewal := l.Renew(base, next, nil, 450)
-	locked := l.Renew(base, next, lease, 450)
+	renewal := l.Renew(base, next, false, nil, 450)
+	locked := l.Renew(base, next, false, lease, 450)
 	ghost := GhostSignIn("k", "y", true, next, 450)
 	return map[string]Write{
 		"Create":                          Create(next),
@@ -56,7 +56,7 @@ func documented() map[string]Write {
 		"Renew, new item":                 renewal.parts[0],
 		"Renew, old item":                 renewal.parts[1],
 		"Renew, old item, Lock":           locked.parts[1],
-		"Renew, old item, with PHP":       foreign.Renew(base, next, nil, 450).parts[1],
+		"Renew, old item, with PHP":       foreign.Renew(base, next, false, nil, 450).parts[1],
 		"GhostSignIn, new item":           ghost.parts[0],
 		"GhostSignIn, tombstone":          ghost.parts[1],
 		"GhostSignIn, session it named":   ghost.parts[2],

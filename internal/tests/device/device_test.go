@@ -171,7 +171,11 @@ func ended(w *httptest.ResponseRecorder, sid string) bool {
 }
 
 var app = stage.App{
-	"/login":  func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) { s.SetUser(r.URL.RawQuery) },
+	"/login": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) { s.SetUser(r.URL.RawQuery) },
+	"/loginsave": func(s *dynasession.Session, _ http.ResponseWriter, r *http.Request) {
+		s.SetUser(r.URL.RawQuery)
+		_ = s.Save(r.Context())
+	},
 	"/out":    func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.SetUser("") },
 	"/logout": func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.Destroy() },
 	"/renew":  func(s *dynasession.Session, _ http.ResponseWriter, _ *http.Request) { s.Renew() },
@@ -293,22 +297,106 @@ func TestThief(t *testing.T) {
 	})
 }
 
-// TestThiefRenews checks a thief who renews the id, which signs the owner out, and then is out too.
+// TestThiefRenews checks a thief who renews the id with each request: he is out in time, and the owner, who has none of the
+// new ids, goes on after the next proof of the device's key.
 func TestThiefRenews(t *testing.T) {
 	each(t, func(c *stage.Timed, owner *client) {
 		t := c.T
 		owner.bind("alice")
 		time.Sleep(bound)
 		require.Equal(t, http.StatusOK, owner.refresh().Code)
-		thief := owner.thief()
-		begin := time.Now()
-		for time.Since(begin) < bound {
+		thief, early := owner.thief(), owner.thief()
+		for minute := range int(bound / time.Minute) {
 			require.Contains(t, thief.get("/who"), "alice true")
 			thief.get("/all")
+			if minute == 5 { // the owner uses the session meanwhile, with its cookie from before
+				assert.Equal(t, " false false []", owner.get("/who"), "an older id is worth nothing without the key")
+				assert.Empty(t, owner.cookie(), "the browser is to prove its key")
+				require.Equal(t, http.StatusOK, owner.refresh().Code)
+				assert.Equal(t, "alice true false [n]", owner.get("/who"))
+			}
 			time.Sleep(time.Minute)
 		}
 		assert.NotContains(t, thief.get("/who"), "alice", "no response has made a proof")
 		assert.Equal(t, http.StatusBadRequest, thief.refresh().Code)
+		assert.Equal(t, http.StatusBadRequest, early.refresh().Code)
+		time.Sleep(8 * time.Hour)
+		require.Equal(t, http.StatusOK, owner.refresh().Code)
+		assert.Equal(t, "alice true false [n]", owner.get("/who"))
+		for _, thief := range []*client{thief, early} {
+			assert.NotContains(t, thief.get("/who"), "alice")
+			assert.Equal(t, http.StatusBadRequest, thief.refresh().Code)
+		}
+	})
+}
+
+// TestManyRenewals checks how many renewals the owner's browser may miss.
+func TestManyRenewals(t *testing.T) {
+	each(t, func(c *stage.Timed, owner *client) {
+		t := c.T
+		owner.bind("alice")
+		thief := owner.thief()
+		for range 64 {
+			thief.get("/renew")
+		}
+		c.Calls.Take()
+		owner.get("/who")
+		calls := len(c.Calls.Take())
+		assert.LessOrEqual(t, calls, 2+8, "an old cookie costs little")
+		require.Equal(t, http.StatusOK, owner.refresh().Code)
+		assert.Contains(t, owner.get("/who"), "alice true")
+		for range 65 {
+			thief.get("/renew")
+		}
+		time.Sleep(30 * time.Second)
+		assert.True(t, ended(owner.refresh(), owner.sid))
+	})
+}
+
+// TestRenewedCookie checks what a cookie from before a renewal is worth.
+func TestRenewedCookie(t *testing.T) {
+	each(t, func(c *stage.Timed, b *client) {
+		t := c.T
+		b.bind("alice")
+		early := b.thief()
+		b.get("/renew")
+		id, _, _ := strings.Cut(b.cookie(), "~")
+		assert.Len(t, id, len(strings.SplitN(early.cookie(), "~", 2)[0]))
+		assert.NotEqual(t, id, strings.SplitN(early.cookie(), "~", 2)[0])
+		for _, wait := range []time.Duration{0, time.Minute} { // while the tombstone is fresh, and afterwards
+			time.Sleep(wait)
+			for _, path := range []string{"/count", "/renew"} {
+				old := early.thief()
+				w := old.do(http.MethodGet, path, nil)
+				assert.Equal(t, http.StatusConflict, w.Code, "a change would store another session in the place of this one")
+				assert.Empty(t, old.cookie())
+			}
+		}
+		assert.Equal(t, "alice true false []", b.get("/who"))
+
+		again := early.thief()
+		again.get("/loginsave?carol") // of a browser that has lost the response, since nobody has used the renewed session
+		assert.Equal(t, "carol false false []", again.get("/who"))
+
+		b.bind("alice")
+		early = b.thief()
+		b.get("/renew")
+		last := b.thief()
+		b.get("/login?bob") // another sign-in ends the binding
+		for _, before := range []*client{early, last} {
+			before.offered = b.offered
+			assert.Equal(t, http.StatusBadRequest, before.register().Code, "an id from before the sign-in")
+		}
+		assert.Equal(t, " false false []", early.get("/who"))
+		assert.True(t, ended(early.do(http.MethodPost, endpoint, map[string]string{"Sec-Secure-Session-Id": early.sid}), early.sid))
+		assert.Equal(t, "bob false false []", b.get("/who"))
+
+		b.bind("alice")
+		late := b.thief()
+		b.get("/renew")
+		time.Sleep(bound)
+		late.get("/count") // its proof is over: an old id like any other
+		assert.Regexp(t, "^[0-9A-Za-z]{43}(\\.1)?$", late.cookie(), "of another session")
 	})
 }
 
