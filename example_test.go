@@ -696,6 +696,28 @@ func ExampleStore_Start() {
 	// alice [book]
 }
 
+// A framework with a header of its own takes over these lines.
+func ExampleSession_SetHeaders() {
+	store := exampleStore(dynasession.Config{})
+	ctx := context.Background()
+	sess, err := store.Start(ctx)
+	if err != nil {
+		fmt.Println(err) // a real program answers with 503
+		return
+	}
+	defer sess.Close()
+	sess.SetUser("alice")
+	if err := sess.Save(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	h := http.Header{}
+	sess.SetHeaders(h)
+	fmt.Println(len(h["Set-Cookie"]), h["Cache-Control"])
+	// Output:
+	// 1 [private, no-store]
+}
+
 // A framework that is not built on net/http finds the cookies by their name.
 func ExampleStore_CookieName() {
 	fmt.Println(exampleStore(dynasession.Config{}).CookieName())

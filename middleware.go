@@ -65,8 +65,10 @@ func (s *Store) Middleware(next http.Handler) http.Handler {
 // those of the request's cookies of the name [Store.CookieName], in their order; a bearer token is the value of such a
 // cookie. What does not have the form of one is ignored.
 //
-// Nothing is saved by itself. Before the response is sent, call [Session.Save] and set the cookie of [Session.Cookie]; if
-// Save fails, answer with an error. At the end of the request, call [Session.Close].
+// Nothing is saved by itself. Before the response is sent, call [Session.Save], and [Session.SetHeaders] or set the cookie of
+// [Session.Cookie]; if Save fails, answer with an error. At the end of the request, call [Session.Close]. With
+// Config.DeviceBound, use SetHeaders, and have Middleware answer POST requests to /.session-device, below
+// Config.Cookie.Path: it need not be around any other handler.
 //
 // Errors: those of [Load], except ErrNoMiddleware. After an error, do not go on with an empty session: answer with 503 if it
 // is ErrUnavailable, ErrCredentials or ErrLocked, and with 500 otherwise.
@@ -133,6 +135,12 @@ func (d *direct) setCookie() *http.Cookie {
 	d.saves.Lock()
 	defer d.saves.Unlock()
 	return d.store.cookie.cookie(d.cookie)
+}
+
+func (d *direct) setHeaders(h http.Header) {
+	d.saves.Lock()
+	defer d.saves.Unlock()
+	d.store.cookie.write(h, d.cookie)
 }
 
 func (d *direct) close(sess *Session) error {

@@ -256,6 +256,8 @@ func (q *request) saveNow(ctx context.Context, sess *Session) error {
 
 func (q *request) setCookie() *http.Cookie { return nil }
 
+func (q *request) setHeaders(http.Header) {}
+
 func (q *request) close(*Session) error { return nil }
 
 // joinOuter adds inner, which has put a cookie into the header, to the requests around q of other stores. Its session is

@@ -51,6 +51,7 @@ type saver interface {
 	saveNow(context.Context, *Session) error
 	orphaned() // a change came after the request's end
 	setCookie() *http.Cookie
+	setHeaders(http.Header)
 	close(*Session) error
 }
 
@@ -320,7 +321,8 @@ func (s *Session) Destroy() {
 // answers with the error, so a handler may simply return. A handler's own answer to a failed Save is sent only if
 // what is still pending can be saved before it.
 //
-// The session of [Store.Start] is saved by Save alone. Set the cookie that [Session.Cookie] then returns.
+// The session of [Store.Start] is saved by Save alone. Then put the cookie into the response, with
+// [Session.SetHeaders] or [Session.Cookie].
 func (s *Session) Save(ctx context.Context) error { return s.saver.saveNow(ctx, s) }
 
 // Cookie returns the cookie that the response must set, for a session of [Store.Start], after Save. It is nil if the
@@ -328,6 +330,11 @@ func (s *Session) Save(ctx context.Context) error { return s.saver.saveNow(ctx, 
 // Destroy it is a cookie that deletes the browser's. The value is also what an API may hand out as a bearer token: Start
 // takes it.
 func (s *Session) Cookie() *http.Cookie { return s.saver.setCookie() }
+
+// SetHeaders puts what the response must carry into h, for a session of [Store.Start], after Save: the cookie of Cookie in a
+// Set-Cookie line, Cache-Control so that no cache stores it, and, with Config.DeviceBound, the offer to bind
+// the session and the cookie that goes with it. It changes nothing where Cookie returns nil.
+func (s *Session) SetHeaders(h http.Header) { s.saver.setHeaders(h) }
 
 // Close ends the request of a session of [Store.Start]: it gives up the session's lock ([Lock]), if Save has not. Call
 // it when the request is over, also after an error or a panic. It returns an error if there are changes that were never

@@ -77,16 +77,6 @@ func init() {
 		}
 		s.answer(w, r, "loading or saving", err)
 	}
-	adapterhook.WriteCookies = func(sess any, h http.Header) {
-		if d, ok := sess.(*Session).saver.(*direct); ok {
-			d.saves.Lock()
-			defer d.saves.Unlock()
-			d.store.cookie.write(h, d.cookie)
-		}
-	}
-	adapterhook.ServeDevice = func(store any, w http.ResponseWriter, r *http.Request) bool {
-		return isDeviceRequest(r) && store.(*Store).serveDevice(w, r)
-	}
 	adapterhook.StartAs = func(store any, ctx context.Context, id string) any {
 		s := store.(*Store)
 		sess := s.newSession()

@@ -15,7 +15,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/dynasession/dynasession"
-	"github.com/dynasession/dynasession/internal/adapterhook"
 )
 
 type localsKey struct{}
@@ -105,7 +104,7 @@ func (q *request) save(c fiber.Ctx) error {
 // writeCookies puts what the middleware of net/http puts into the header.
 func writeCookies(c fiber.Ctx, sess *dynasession.Session) {
 	h := http.Header{fiber.HeaderCacheControl: {string(c.Response().Header.Peek(fiber.HeaderCacheControl))}}
-	adapterhook.WriteCookies(sess, h)
+	sess.SetHeaders(h)
 	if len(h[fiber.HeaderSetCookie]) == 0 {
 		return
 	}
@@ -124,9 +123,9 @@ func serveDevice(store *dynasession.Store, c fiber.Ctx) (done bool, err error) {
 	if !strings.HasSuffix(c.Path(), "/.session-device") {
 		return false, nil
 	}
-	err = adaptor.HTTPHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		done = adapterhook.ServeDevice(store, w, r)
-	}))(c)
+	done = true
+	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { done = false })
+	err = adaptor.HTTPHandler(store.Middleware(next))(c)
 	return done, err
 }
 

@@ -15,10 +15,3 @@ var StartAs func(store any, ctx context.Context, id string) (sess any)
 // Answer answers a request whose session a *dynasession.Store could not load or save: with Config.ErrorHandler, or its
 // default.
 var Answer func(store any, w http.ResponseWriter, r *http.Request, err error)
-
-// WriteCookies puts the cookies of a session of Start into h, after Save, with what the response says to caches and, at a sign-in,
-// the offer to bind the session to the device.
-var WriteCookies func(sess any, h http.Header)
-
-// ServeDevice answers a request to the endpoint of device-bound sessions. It reports whether the request was one.
-var ServeDevice func(store any, w http.ResponseWriter, r *http.Request) bool

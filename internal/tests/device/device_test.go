@@ -589,3 +589,40 @@ func TestEvents(t *testing.T) {
 		require.ErrorContains(t, wrong, "may be stolen")
 	})
 }
+
+// TestStartBinds binds a session of Start: SetHeaders makes the offer, and Middleware answers the endpoint alone.
+func TestStartBinds(t *testing.T) {
+	each(t, func(c *stage.Timed, b *client) {
+		t := c.T
+		mux := http.NewServeMux()
+		mux.Handle("POST "+endpoint, c.Store.Middleware(http.NotFoundHandler()))
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			var values []string
+			for _, cookie := range r.CookiesNamed(c.Store.CookieName()) {
+				values = append(values, cookie.Value)
+			}
+			sess, err := c.Store.Start(r.Context(), values...)
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer func() { assert.NoError(t, sess.Close()) }()
+			body := httptest.NewRecorder()
+			app[r.URL.Path](sess, body, r)
+			if err := sess.Save(r.Context()); err != nil {
+				w.WriteHeader(http.StatusConflict)
+			}
+			sess.SetHeaders(w.Header())
+			stage.Write(w, body.Body.String())
+		})
+		b.handler = mux
+		b.bind("alice")
+		assert.Equal(t, "alice true false []", b.get("/who"))
+		thief := b.thief()
+		time.Sleep(bound)
+		require.Equal(t, http.StatusOK, b.refresh().Code)
+		assert.Equal(t, "alice true false []", b.get("/who"))
+		assert.NotContains(t, thief.get("/who"), "alice")
+		b.get("/logout")
+		assert.True(t, ended(b.refresh(), b.sid))
+	})
+}
