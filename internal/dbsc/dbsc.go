@@ -25,6 +25,8 @@ const (
 	// ChallengeLasts is how long a browser may take to answer a challenge, in seconds. So long, a proof in flight that
 	// somebody has copied can be replayed.
 	ChallengeLasts = 120
+	// clockMargin is how far servers' clocks may be apart, in seconds: one may check what another has made.
+	clockMargin = 60
 )
 
 // State is what a session keeps of its binding.
@@ -153,7 +155,7 @@ func (s *State) Verify(proof string, now int64) (key []byte, err error) {
 	if !verified(key, signed, signature) {
 		return nil, ErrProof
 	}
-	if end := s.end(s.purpose(), claims.JTI); end < now || end > now+ChallengeLasts {
+	if end := s.end(s.purpose(), claims.JTI); end < now || end > now+ChallengeLasts+clockMargin {
 		return nil, ErrChallenge
 	}
 	return key, nil
