@@ -156,7 +156,13 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 			q.release(sess)
 		}
 	}()
-	sess, err = q.store.load(ctx, q.store.cookie.read(q.r.Header))
+	cookies := q.store.cookie.read(q.r.Header)
+	if len(cookies) == 0 && q.store.skipped(q.r.Header) {
+		err = noProof{}
+		q.store.report(ctx, "load", "", err)
+	} else {
+		sess, err = q.store.load(ctx, cookies)
+	}
 	// A caller that gives up does not fail the others.
 	done = err == nil || ctx.Err() == nil
 	if sess != nil {

@@ -5,6 +5,7 @@ package dynafiber
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -52,6 +53,9 @@ func Middleware(store *dynasession.Store) fiber.Handler {
 			if string(name) == store.CookieName() {
 				q.values = append(q.values, string(value)) // a copy: fiber uses the memory again
 			}
+		}
+		if len(q.values) == 0 && c.Get("Secure-Session-Skipped") != "" {
+			q.err = fmt.Errorf("%w: the browser could not prove the key of its device-bound session", dynasession.ErrUnavailable)
 		}
 		var before fasthttp.ResponseHeader
 		c.Response().Header.CopyTo(&before)

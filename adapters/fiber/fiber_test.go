@@ -441,5 +441,8 @@ func TestDeviceBound(t *testing.T) {
 	resp = send(http.MethodPost, "/.session-device", "Cookie", cookie, "Sec-Secure-Session-Id", "x")
 	assert.Equal(t, http.StatusOK, resp.StatusCode)
 	assert.Equal(t, http.StatusOK, send(http.MethodPost, "/mine/.session-device").StatusCode, "no session's")
+	resp = send(http.MethodGet, "/set?a", "Secure-Session-Skipped", "server_error")
+	assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode, "a new session would take the place of the bound one")
+	assert.Empty(t, resp.Cookies())
 	assert.Empty(t, send(http.MethodGet, "/set?k").Header.Get("Secure-Session-Registration"))
 }

@@ -626,3 +626,29 @@ func TestStartBinds(t *testing.T) {
 		assert.True(t, ended(b.refresh(), b.sid))
 	})
 }
+
+// TestSkippedProof checks a request of a browser that has a bound session but could not prove its key: it is no reason to
+// begin another session, whose cookie would take the place of the bound one.
+func TestSkippedProof(t *testing.T) {
+	each(t, func(c *stage.Timed, b *client) {
+		t := c.T
+		b.bind("alice")
+		skipped := map[string]string{"Secure-Session-Skipped": "server_error"}
+		assert.Equal(t, http.StatusOK, b.do(http.MethodGet, "/who", skipped).Code, "the cookie has a proof that holds")
+		b.jar.SetCookies(at("/"), []*http.Cookie{{Name: cookieName, Path: "/", Secure: true, MaxAge: -1}})
+		c.Calls.Take()
+		for _, path := range []string{"/who", "/count", "/login?bob"} {
+			w := b.do(http.MethodGet, path, skipped)
+			assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+			assert.Equal(t, "1", w.Header().Get("Retry-After"))
+			assert.Empty(t, w.Header()["Set-Cookie"])
+		}
+		assert.Empty(t, c.Calls.Take())
+		require.Equal(t, http.StatusOK, b.refresh().Code)
+		assert.Contains(t, b.get("/who"), "alice true")
+
+		b.jar.SetCookies(at("/"), []*http.Cookie{{Name: cookieName, Path: "/", Secure: true, MaxAge: -1}})
+		b.handler = c.With(dynasession.Config{Cookie: dynasession.CookieConfig{Name: cookieName}}).Middleware(app)
+		assert.Equal(t, http.StatusOK, b.do(http.MethodGet, "/who", skipped).Code, "DeviceBound was turned off")
+	})
+}
