@@ -32,19 +32,21 @@ const (
 
 var errWrongProof = errors.New("dynasession: a wrong proof of the session's device: its cookie may be stolen")
 
-// noProof is the error of a load for a browser that has a bound session but could not prove its key. A new session would take
+// noProofError is the error of a load for a browser that has a bound session but could not prove its key. A new session would take
 // the place of the bound one's cookie, and the browser would never prove its key again.
-type noProof struct{}
+type noProofError struct{}
 
-func (noProof) Error() string {
+func (noProofError) Error() string {
 	return "dynasession: the browser could not prove the key of its device-bound session"
 }
 
-func (noProof) Is(target error) bool { return target == ErrUnavailable }
+func (noProofError) Is(target error) bool { return target == ErrUnavailable }
 
 // skipped reports whether the browser has a bound session, and sends its request without a proof: the endpoint did not answer,
 // or the browser has made as many proofs as it makes in so short a time.
-func (s *Store) skipped(h http.Header) bool { return s.cookie.binds && len(h["Secure-Session-Skipped"]) > 0 }
+func (s *Store) skipped(h http.Header) bool {
+	return s.cookie.binds && len(h["Secure-Session-Skipped"]) > 0
+}
 
 // deviceState returns the state of a session's binding, and whether it has one that can be read.
 func deviceState(codec Codec, vals *values) (st dbsc.State, ok bool) {

@@ -158,7 +158,7 @@ func (q *request) read(ctx context.Context) (sess *Session, err error) {
 	}()
 	cookies := q.store.cookie.read(q.r.Header)
 	if len(cookies) == 0 && q.store.skipped(q.r.Header) {
-		err = noProof{}
+		err = noProofError{}
 		q.store.report(ctx, "load", "", err)
 	} else {
 		sess, err = q.store.load(ctx, cookies)
